@@ -73,7 +73,7 @@ def chosen_type(scene: bpy.types.Scene, name: str = "") -> JobType:
     if wanted not in facts.job_types:
         raise BadRequest(
             f"the farm has no job type {wanted!r}",
-            hint=f"It has: {', '.join(facts.job_types) or 'none'}. Refresh, then choose one",
+            hint=f"It has: {', '.join(facts.job_types) or 'none'}. {facts.problem}".strip(),
         )
     return facts.job_types[wanted]
 

@@ -52,7 +52,7 @@ class Submission:
             raise BadRequest("the file has never been saved", hint="Save it, then submit")
         refresh(client)
         job_type = job_types.chosen_type(self.scene, self.job_type)
-        warnings = [facts.problem] if facts.problem else []
+        warnings: list[str] = []
         if self.scene.tablao_worker_tag:
             self._refuse_lost_tag()
         # Settled before the file is saved: a refused setting leaves the file on disk alone.

@@ -47,9 +47,9 @@ class Transport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url, self._secure, self._host, self._port, self._root = _parse_address(url)
-        if any(character in token for character in "\r\n"):
-            raise BadRequest("the token contains a line break", hint="Copy it again, in one line")
         self._token = token.strip()
+        if not self._token.isascii() or any(c in self._token for c in " \r\n\t"):
+            raise BadRequest("the token is not one word", hint="Copy it again, in one line")
         self._user_agent = user_agent
         self._timeout_s = timeout_s
         self._retry_s = retry_s
