@@ -206,6 +206,9 @@ def _property_for(job_type: JobType, setting: Setting) -> Any:
     if setting.type == "string" and setting.subtype:
         hashed = setting.subtype == "hashed_file_path"
         arguments["subtype"] = "FILE_PATH" if hashed else setting.subtype.upper()
+        if "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties:
+            # Newer Blenders warn about `//` where a property does not say that it takes it.
+            arguments["options"] = {"PATH_SUPPORTS_BLEND_RELATIVE"}
     try:
         return _PROPERTY_MAKERS[setting.type](**arguments)
     except TypeError as cause:

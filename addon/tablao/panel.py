@@ -78,8 +78,9 @@ def _draw_setting(
     linked = job_types.is_linked(group, setting)
     if linked:
         split = row.split(factor=0.4)
-        split.alignment = "RIGHT"
-        split.label(text=setting.label)
+        name = split.row()
+        name.alignment = "RIGHT"
+        name.label(text=setting.label)
         split.label(text=setting.link_description or "Automatic")
     else:
         field = row.row(align=True)

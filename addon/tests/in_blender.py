@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from installing import install_add_on  # noqa: E402
 from recording_farm import Fault, RecordingFarm  # noqa: E402
+from verdict import run_and_end  # noqa: E402
 
 SETTINGS = "tablao_settings_every_setting"
 package = install_add_on(Path(os.environ["TABLAO_ADDON_ZIP"]))
@@ -387,8 +388,4 @@ def draw_panel(case: unittest.TestCase) -> str:
 
 
 if __name__ == "__main__":
-    result = unittest.main(argv=["in_blender"], exit=False, verbosity=1).result
-    failed = len(result.failures) + len(result.errors)
-    print(f"TESTS {result.testsRun - failed} passed, {failed} failed", flush=True)
-    sys.stdout.flush()
-    os._exit(1 if failed else 0)
+    run_and_end()

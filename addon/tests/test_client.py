@@ -21,6 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import build_zip  # noqa: E402
 from recording_farm import Fault, RecordingFarm  # noqa: E402
+from verdict import run_and_end  # noqa: E402
 
 import tablao_client  # noqa: E402
 from tablao_client import Client, Setting, job_request  # noqa: E402
@@ -271,4 +272,4 @@ class Packing(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    run_and_end()
