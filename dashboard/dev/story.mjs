@@ -108,7 +108,7 @@ export class Story {
   }
 
   #addOldJob(n) {
-    const job = this.#addJob(`${NAMES[n % NAMES.length]} v${String(n + 1).padStart(3, "0")}`, 6 + n, 50, (n + 1) * 3_600_000);
+    const job = this.#addJob(`${NAMES[n % NAMES.length]} v${String(n + 1).padStart(3, "0")}`, 6 + (n % 40), 50, (n + 1) * 3_600_000);
     const end = ["completed", "completed", "failed", "canceled", "paused"][n % 5];
     for (const task of this.tasksOf(job.id)) task.status = end === "failed" && task.index > 2 ? "canceled" : end;
     if (end === "completed") for (const task of this.tasksOf(job.id)) this.#publish(task, { id: "", name: "alder" }, 2_400);
@@ -159,7 +159,7 @@ export class Story {
     for (const worker of this.workers.values()) {
       worker.last_seen = new Date().toISOString();
       const held = worker.task && this.tasks.get(worker.task.id);
-      if (held?.status === "active") this.#advance(worker, held, speed);
+      if (held?.status === "active" && held.worker?.id === worker.id) this.#advance(worker, held, speed);
       else this.#rest(worker);
     }
   }
