@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The dashboard's tests: its own first, then in the browser. Those watch real jobs on real farms through the dashboard, from submission to last
-// frame, across the Manager being killed, and ask the farm for changes as a person does.
+// The dashboard's tests: its own first, then those in the browser. They watch real jobs on real farms
+// through the dashboard, from submission to last frame, across the Manager being killed, and ask the
+// farm for changes as a person does.
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
