@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
     port: { type: "string", default: "8099" },
     tasks: { type: "string", default: "240" },
     jobs: { type: "string", default: "12" },
+    workers: { type: "string", default: "4" },
     speed: { type: "string", default: "1" },
     empty: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -23,12 +24,13 @@ const { values: options } = parseArgs({
 });
 
 if (options.help) {
-  console.log(`node dev/fake-farm.mjs [--port 8099] [--tasks 240] [--jobs 12] [--speed 1] [--empty]
+  console.log(`node dev/fake-farm.mjs [--port 8099] [--tasks 240] [--jobs 12] [--workers 4] [--speed 1] [--empty]
 
   --tasks N   how many tasks the largest job has (10000 shows whether the grid holds)
   --jobs N    how many other jobs there are
+  --workers N how many workers there are
   --speed X   how fast the story runs
-  --empty     a farm where nothing has happened yet
+  --empty     no jobs yet; POST /api/v3/jobs adds one
 
 While it runs:  curl -X POST localhost:8099/dev/cut      ends all event streams (they come back)
                 curl -X POST localhost:8099/dev/forget   makes all positions known so far invalid`);
@@ -37,7 +39,7 @@ While it runs:  curl -X POST localhost:8099/dev/cut      ends all event streams 
 
 const dist = join(fileURLToPath(new URL("..", import.meta.url)), "dist");
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const story = new Story({ tasks: Number(options.tasks), jobs: Number(options.jobs), empty: options.empty });
+const story = new Story({ tasks: Number(options.tasks), jobs: Number(options.jobs), workers: Number(options.workers), empty: options.empty });
 const streams = new Set();
 let oldest = 0;
 
@@ -102,6 +104,7 @@ async function change(path, request, response) {
   let text = "";
   for await (const chunk of request) text += chunk;
   const body = JSON.parse(text || "{}");
+  if (path === "jobs") return json(response, 200, story.submit(body));
   const [kind, second, third] = path.split("/");
   const done = path.startsWith("worker-mgt/")
     ? story.askWorker(third, body.status, body.is_lazy)
@@ -128,7 +131,8 @@ async function file(path, response) {
 const server = createServer((request, response) => {
   const url = new URL(request.url ?? "/", "http://farm");
   const path = url.pathname;
-  if (path === "/") response.writeHead(307, { Location: "/app/" }).end();
+  if (path === "/readyz") response.end();
+  else if (path === "/") response.writeHead(307, { Location: "/app/" }).end();
   else if (path.startsWith("/app/")) void file(path.slice(5), response);
   else if (path === "/dev/cut") {
     for (const stream of streams) stream.destroy();

@@ -20,9 +20,9 @@ export class Story {
   #attempts = new Map();
   #began = Date.now();
 
-  constructor({ tasks, jobs, empty }) {
+  constructor({ tasks, jobs, workers, empty }) {
+    for (const name of ["alder", "birch", "cedar", "douglas-fir"].slice(0, workers)) this.#addWorker(name);
     if (empty) return;
-    for (const name of ["alder", "birch", "cedar", "douglas-fir"]) this.#addWorker(name);
     for (let n = 0; n < jobs; n += 1) this.#addOldJob(n);
     this.#addJob(`${NAMES[0]} v014`, tasks, 60, 0);
     this.#addJob("sh020 cat on table, look test", 24, 50, 0);
@@ -53,6 +53,14 @@ export class Story {
   }
   farmStatus() {
     return [...this.workers.values()].some((worker) => worker.task) ? "active" : this.workers.size === 0 ? "inoperative" : "idle";
+  }
+
+  submit({ name, type, priority, settings }) {
+    const count = type === "echo-sleep-test" ? 1 + (settings.sleep_repeats ?? 0) : 7;
+    const job = this.#addJob(name, count, priority, 0);
+    Object.assign(job, { type, settings });
+    if (type === "simple-blender-render") Object.assign(this.tasksOf(job.id).at(-1), { name: "preview-video", type: "ffmpeg" });
+    return job;
   }
 
   setPriority(id, priority) {
@@ -200,7 +208,7 @@ export class Story {
     Object.assign(last, { state: "ended", outcome: failed ? "failed" : "completed", ended: new Date().toISOString(), peak_memory_bytes: 648_000_000 });
     if (failed) Object.assign(last, { failure: { class: "out_of_memory", signal: 9 }, reason: "the render process was ended by the system" });
     this.#log(task, failed ? "Killed" : `Saved: '/mnt/show/renders/frame_${String(task.index).padStart(4, "0")}.png'`);
-    if (!failed) this.#publish(task, worker, 1_800 + Math.random() * 3_000);
+    if (!failed && task.type === "blender") this.#publish(task, worker, 1_800 + Math.random() * 3_000);
     this.#setTask(task, failed ? "soft-failed" : "completed");
     task.activity = failed ? "Out of memory on " + worker.name : "";
     this.note("AttemptEnded", { job: job.id, task: task.id, worker: worker.id }, { outcome: last.outcome });
