@@ -299,7 +299,11 @@ class Submitting(InBlender):
 class Waiting(InBlender):
     def test_waiting_ends_as_the_job_ends(self) -> None:
         """Protects scripts that decide by the operator's result."""
-        for status, result in (("completed", "FINISHED"), ("failed", "CANCELLED"), ("canceled", "CANCELLED")):
+        for status, result in (
+            ("completed", "FINISHED"),
+            ("failed", "CANCELLED"),
+            ("canceled", "CANCELLED"),
+        ):
             self.farm.job_statuses += ["active", status]
             self.assertEqual(self.submit(wait=True), {result}, status)
 
