@@ -24,7 +24,10 @@ FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 def files_to_pack() -> Iterator[tuple[str, Path]]:
     """Each file with its name in the zip, in one order on every machine."""
     found = {}
-    for folder, inside in ((HERE / "tablao", "tablao"), (HERE / "tablao_client", "tablao/tablao_client")):
+    for folder, inside in (
+        (HERE / "tablao", "tablao"),
+        (HERE / "tablao_client", "tablao/tablao_client"),
+    ):
         for path in folder.rglob("*"):
             if path.suffix in SUFFIXES and "__pycache__" not in path.parts:
                 found[f"{inside}/{path.relative_to(folder).as_posix()}"] = path

@@ -145,7 +145,9 @@ class SettledSettings:
 
 def refuse_missing(job_type: JobType, values: Mapping[str, Any]) -> None:
     """Refuses a submission whose required texts are empty, before a worker trips over them."""
-    missing = [s for s in job_type.settings if s.required and s.type == "string" and not values[s.key]]
+    missing = [
+        s for s in job_type.settings if s.required and s.type == "string" and not values[s.key]
+    ]
     if missing:
         raise BadRequest(
             f"the job type {job_type.name!r} needs a value for "

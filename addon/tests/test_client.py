@@ -87,7 +87,9 @@ class Submitting(ClientCase):
 
     def test_busy_answers_are_retried_as_late_as_asked(self) -> None:
         """Protects a restarting farm from being hammered, and the job from being refused."""
-        busy = Fault("/jobs", 503, b'{"code":503,"message":"busy"}', headers=(("Retry-After", "7"),))
+        busy = Fault(
+            "/jobs", 503, b'{"code":503,"message":"busy"}', headers=(("Retry-After", "7"),)
+        )
         self.farm.faults.append(busy)
         self.client.submit_job(self.body())
         self.assertGreaterEqual(self.time.now, 7)
@@ -95,7 +97,9 @@ class Submitting(ClientCase):
 
     def test_a_refusal_is_not_retried(self) -> None:
         """Protects against asking a farm again what it has clearly refused."""
-        self.farm.faults.append(Fault("/jobs", 400, b'{"code":400,"message":"frames: empty range"}'))
+        self.farm.faults.append(
+            Fault("/jobs", 400, b'{"code":400,"message":"frames: empty range"}')
+        )
         with self.assertRaises(tablao_client.Refused) as caught:
             self.client.submit_job(self.body())
         self.assertEqual(caught.exception.code, 400)
@@ -158,7 +162,13 @@ class Answers(ClientCase):
         """Protects people who write an address without a scheme, or a wrong one."""
         port = self.farm.url.rsplit(":", 1)[1].strip("/")
         self.assertEqual(Client(f" 127.0.0.1:{port} ", token="").version().name, "Recorder")
-        for wrong in ("ftp://farm", "http://", "http://farm:port", "http://me:pw@farm/", "http://[x"):
+        for wrong in (
+            "ftp://farm",
+            "http://",
+            "http://farm:port",
+            "http://me:pw@farm/",
+            "http://[x",
+        ):
             with self.assertRaises(tablao_client.BadRequest, msg=wrong):
                 Client(wrong, token="")
         with self.assertRaises(tablao_client.BadRequest):
