@@ -85,7 +85,7 @@ dashboard/dist/index.html: dashboard/node_modules/.package-lock.json $(DASHBOARD
 
 dashboard/node_modules/.package-lock.json: dashboard/package-lock.json
 	@echo "dashboard: fetching its packages; about 20 seconds"
-	@cd dashboard && npm ci --silent --no-progress
+	@cd dashboard && npm ci --loglevel error --no-progress
 	@touch $@
 
 setup-demo:

@@ -35,31 +35,32 @@ skipped: $1 ($2)"
 }
 
 # tests NAME COMMAND...: a phase whose output is counted. It understands cargo's
-# `test result:` lines and, from our own runners, `N passed, N failed` alone on a line
-# (`, N skipped` may follow; lines that begin with `skipped:` are repeated at the end).
+# `test result:` lines, which add up, and from our own runners the last line of the
+# form `N passed, N failed` (`, N skipped` may follow). Lines that begin with `skipped`
+# are repeated at the end of the run.
 tests() {
     local name=$1 code=0 passed failed
     phase "$@" || code=$?
     read -r passed failed < <(sed 's/\x1b\[[0-9;]*m//g' "$LOGS/$name.log" | awk '
         /^test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } }
-        /^([^ ]+: )?[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ {
-            sub(/^[^ ]+: /, ""); split($0, n, /[^0-9]+/); p += n[1]; f += n[2] }
-        END { print p + 0, f + 0 }')
+        /^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ { last_p = $1; last_f = $3 }
+        END { print p + last_p, f + last_f }')
     if [ "$code" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
     if [ "$code" = 0 ] && [ "$passed" = 0 ]; then
         printf '%s ended well but ran no test: that counts as a failure\n' "$name"
         FAILED="$FAILED $name"
         failed=1
     fi
-    NOTES="$NOTES$(grep '^skipped: ' "$LOGS/$name.log" | sed 's/^/\n/' | tr -d '\r')"
+    NOTES="$NOTES
+$(grep '^skipped[: ]' "$LOGS/$name.log")"
     PASSED_TESTS=$((PASSED_TESTS + passed))
     FAILED_TESTS=$((FAILED_TESTS + failed))
-    printf '%s: %s passed, %s failed\n' "$name" "$passed" "$failed"
+    printf '== %s: %s of %s tests passed\n' "$name" "$passed" $((passed + failed))
 }
 
 # finish NAME: the notes and failures of this run; its exit code.
 finish() {
-    [ -z "$NOTES" ] || printf '%s\n' "$NOTES"
+    if [ -n "${NOTES//[[:space:]]/}" ]; then printf '\n%s\n' "$NOTES" | grep -v '^$'; fi
     if [ -n "$FAILED" ]; then
         printf '\n%s: failed in:%s (logs in target/ci)\n' "$1" "$FAILED"
         return 1

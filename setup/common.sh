@@ -34,6 +34,11 @@ need() {
     esac
 }
 
+# need_pip: remembers pip where Python has none.
+need_pip() {
+    python3 -m pip --version >/dev/null 2>&1 || MISSING="$MISSING python3-pip"
+}
+
 # install_missing WHY: installs what need() remembered, or names the line to run.
 install_missing() {
     [ -n "$MISSING" ] || return 0
