@@ -48,8 +48,10 @@ fn via(user_agent: &str) -> Via {
     let starts = |name: &str| user_agent.starts_with(name);
     if starts("Tablao-CLI/") {
         Via::Cli
-    } else if starts("Tablao-Addon/") {
+    } else if starts("Tablao/") && user_agent.contains("Blender add-on") {
         Via::AddOn
+    } else if starts("Tablao/") && user_agent.contains("Python client") {
+        Via::Api
     } else if starts("Tablao/") {
         Via::Worker
     } else if starts("Flamenco/") {
