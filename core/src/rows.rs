@@ -101,12 +101,11 @@ impl Farm {
                 (key, to_bytes(attempt))
             }))
             .chain(self.frame_rows())
-            .chain(self.workers.iter().map(|(id, worker)| {
-                (
-                    key(prefix::WORKER, id.uuid().as_bytes()),
-                    to_bytes(&worker),
-                )
-            }))
+            .chain(
+                self.workers.iter().map(|(id, worker)| {
+                    (key(prefix::WORKER, id.uuid().as_bytes()), to_bytes(&worker))
+                }),
+            )
             .chain(
                 (self.tags.iter())
                     .map(|(id, tag)| (key(prefix::TAG, id.uuid().as_bytes()), to_bytes(&tag))),
