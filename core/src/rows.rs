@@ -28,6 +28,9 @@ pub const ROWS_VERSION: u32 = 1;
 /// million tasks are four thousand rows, small enough that one change rewrites little.
 pub const BLOCK: u32 = 256;
 
+/// Keys of a farm begin with a byte below this one; a caller may add rows of its own above.
+pub const PREFIX_END: u8 = 0x80;
+
 /// First byte of a key: what the row is about.
 mod prefix {
     pub(super) const FARM: u8 = 1;
@@ -61,7 +64,7 @@ pub enum Error {
 }
 
 /// The farm's own facts.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct FarmRow {
     position: Lsn,
     time: Timestamp,
@@ -170,11 +173,11 @@ impl Farm {
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let mut parts = Parts::default();
+        let mut assembly = Assembly::default();
         for (key, value) in rows {
-            parts.take(key.as_ref(), value.as_ref())?;
+            assembly.take(key.as_ref(), value.as_ref())?;
         }
-        parts.into_farm()
+        assembly.finish()
     }
 }
 
@@ -192,17 +195,18 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
-/// What the rows said so far.
-#[derive(Default)]
-struct Parts {
+/// A farm being put together from rows that arrive one by one.
+#[derive(Debug, Default)]
+pub struct Assembly {
     row: Option<FarmRow>,
     states: Vec<JobState>,
     tasks: BTreeMap<[u8; 16], Vec<Task>>,
     farm: Farm,
 }
 
-impl Parts {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+impl Assembly {
+    /// Takes a row in.
+    pub fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let (&kind, id) = key
             .split_first()
             .ok_or(Error::Inconsistent("a key is empty"))?;
@@ -247,7 +251,8 @@ impl Parts {
         Ok(())
     }
 
-    fn into_farm(self) -> Result<Farm, Error> {
+    /// The farm, once every row was taken.
+    pub fn finish(self) -> Result<Farm, Error> {
         let row = self
             .row
             .ok_or(Error::Inconsistent("the farm's own row is missing"))?;

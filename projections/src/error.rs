@@ -7,15 +7,6 @@ use std::path::PathBuf;
 /// journal is the truth.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder cannot be used, even after what was in it was put aside.
-    #[error("open the checkpoints in {folder}")]
-    Open {
-        /// Which folder.
-        folder: PathBuf,
-        /// What the store said.
-        #[source]
-        source: Box<Error>,
-    },
     /// The store failed.
     #[error("use the store of checkpoints")]
     Store(#[from] sled::Error),

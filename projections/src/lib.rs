@@ -8,19 +8,26 @@
 //! **Invariant:** nothing in here appends to a journal, and nothing is known only here.
 
 mod attempts;
+mod cadence;
+mod checkpoint;
 mod control;
 mod error;
 mod fold;
 mod frames;
 mod jobs;
 mod model;
+mod rows;
+mod store;
 mod texts;
 mod workers;
 
 pub use attempts::{AttemptPhase, AttemptRow};
+pub use cadence::Cadence;
+pub use checkpoint::{Checkpoints, Encoded, Stamp};
 pub use control::{ManagerRow, PlacementRow, RequestRow};
 pub use error::Error;
 pub use frames::{FrameRow, ShotRow};
 pub use jobs::{JobRow, TaskView};
 pub use model::ReadModel;
+pub use rows::VERSION as CHECKPOINT_VERSION;
 pub use workers::{TagRow, WorkerRow};
