@@ -21,6 +21,7 @@ pub mod machine;
 pub mod position;
 pub mod refusal;
 pub mod request;
+pub mod rows;
 pub mod schedule;
 pub mod status;
 
