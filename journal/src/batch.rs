@@ -190,12 +190,17 @@ impl<'a> RawBatch<'a> {
         Ok(ChainValue(*hasher.finalize().as_bytes()))
     }
 
+    /// The chain value after this batch in a journal that stood at `before`.
+    pub(crate) fn chain_after(&self, before: ChainValue) -> Result<ChainValue, Flaw> {
+        self.walk(before, |_, _| {})
+    }
+
     /// Checks that the batch continues a journal that has reached `next` with `before`.
     pub(crate) fn verify(&self, next: Lsn, before: ChainValue) -> Result<(), Flaw> {
         if self.header.first != next {
             return Err(Flaw::OutOfSequence);
         }
-        if self.walk(before, |_, _| {})? == self.chain() {
+        if self.chain_after(before)? == self.chain() {
             Ok(())
         } else {
             Err(Flaw::Chain)

@@ -14,13 +14,16 @@
 
 mod batch;
 mod cursor;
+mod erase;
 mod error;
 pub mod files;
 mod flaw;
 mod folder;
 mod inspect;
 mod journal;
+pub mod log;
 mod mark;
+mod mirror;
 mod position;
 mod reader;
 mod record;
@@ -32,12 +35,15 @@ mod writer;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Batch, genesis_chain};
 pub use cursor::Cursor;
+pub use erase::erase_details;
 pub use error::{Damage, Error};
 pub use files::{
     Access, FaultPlan, FaultyFiles, FileStore, MemoryFiles, PowerLoss, RealFiles, StoreFile,
 };
 pub use inspect::{Info, SegmentInfo, UnfinishedTail, Verified};
 pub use journal::{Committed, Journal, OpenOptions, Opened, SEGMENT_BYTES_DEFAULT};
+pub use log::{Appended, DistantLog, FileLog, Latency, Log, LogFuture, MemoryLog, Sealed};
+pub use mirror::{Mirror, MirrorAdvance, MirrorOptions};
 pub use position::{ChainValue, HexError, JournalId, Lsn};
 pub use reader::{RawBatches, Reader, Records};
 pub use record::{Authority, Draft, KIND_MAY_BE_SKIPPED, Record, RecordDraft, RecordFlags};

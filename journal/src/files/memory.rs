@@ -125,9 +125,9 @@ fn torn(content: &Content, chance: &mut Chance) -> Vec<u8> {
     for start in (0..length).step_by(SECTOR_BYTES) {
         let end = (start + SECTOR_BYTES).min(length);
         let source = if chance.coin() { new } else { old };
-        for at in start..end {
+        for (at, byte) in bytes.iter_mut().enumerate().take(end).skip(start) {
             // What neither side has reads as zeros, as a grown file does.
-            bytes[at] = source.get(at).copied().unwrap_or(0);
+            *byte = source.get(at).copied().unwrap_or(0);
         }
     }
     bytes

@@ -4,11 +4,13 @@
 //! Not a test itself. Each test file uses the part it needs.
 #![allow(dead_code, reason = "each test file uses another part of it")]
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use tablao_journal::{
-    Authority, Draft, FileStore, Journal, JournalId, Lsn, OpenOptions, Opened, Reader, Record,
-    RecordDraft,
+    Access, Authority, Draft, FileStore, Journal, JournalId, Lsn, OpenOptions, Opened, Reader,
+    Record, RecordDraft, Verified,
 };
 
 pub(crate) const ID: JournalId = JournalId(*b"journal of tests");
@@ -84,4 +86,66 @@ pub(crate) fn same(record: &Record, draft: &RecordDraft) -> bool {
         && record.decision_offset == draft.decision_offset
         && record.facts == draft.facts
         && record.detail == draft.detail
+}
+
+/// Copies what a store holds into a real folder, for readers that know nothing else.
+pub(crate) fn dump(files: &dyn FileStore) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in files.list().expect("listed") {
+        std::fs::write(folder.path().join(&name), bytes_of(files, &name)).expect("written");
+    }
+    folder
+}
+
+/// The bytes of one file.
+pub(crate) fn bytes_of(files: &dyn FileStore, name: &str) -> Vec<u8> {
+    let file = files.open(name, Access::Read).expect("opened");
+    let mut bytes = vec![0; file.len().expect("measured") as usize];
+    let count = file.read_at(0, &mut bytes).expect("read");
+    assert_eq!(count, bytes.len());
+    bytes
+}
+
+/// What the independent reader says of a folder, and its exit code.
+pub(crate) fn python_reads(folder: &Path) -> (serde_json::Value, i32) {
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/journal_reader/read_journal.py");
+    let output = Command::new("python3")
+        .arg("-B")
+        .arg(script)
+        .arg(folder)
+        .output()
+        .expect("python3 (3.9 or newer) has to be installed for this test");
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    (said, output.status.code().expect("it ended by itself"))
+}
+
+/// Holds the independent reader and ours against one journal.
+pub(crate) fn both_readers_agree(files: &Arc<dyn FileStore>) -> Verified {
+    let ours = Reader::open(Arc::clone(files))
+        .and_then(|reader| reader.verify())
+        .expect("whole");
+    let folder = dump(files.as_ref());
+    let (theirs, code) = python_reads(folder.path());
+    assert_eq!(code, 0, "{theirs}");
+    assert_eq!(theirs["chain"], ours.chain.to_string());
+    assert_eq!(theirs["journal_id"], ours.journal_id.to_string());
+    assert_eq!(theirs["incarnation"], ours.incarnation);
+    assert_eq!(theirs["first"], ours.first.get());
+    assert_eq!(theirs["next"], ours.next.get());
+    assert_eq!(theirs["batches"], ours.batches);
+    assert_eq!(theirs["records"], ours.records);
+    assert_eq!(theirs["clean"], ours.clean);
+    assert_eq!(
+        theirs["unfinished_tail"].is_null(),
+        ours.unfinished_tail.is_none()
+    );
+    let kinds = theirs["kinds"].as_object().expect("an object");
+    assert_eq!(kinds.len(), ours.kinds.len());
+    for (kind, count) in &ours.kinds {
+        assert_eq!(kinds[&kind.to_string()], *count);
+    }
+    ours
 }
