@@ -136,8 +136,10 @@ impl Exporter<'_> {
             return self.value(replacement, depth + 1);
         }
         let mut map = Map::new();
-        for property in object.props::<String, JsValue<'_>>() {
+        // Keys as JavaScript strings: the shorter way over C strings would cut them at a NUL.
+        for property in object.props::<rquickjs::String<'_>, JsValue<'_>>() {
             let (key, item) = property?;
+            let key = key.to_string()?;
             self.charge(key.len())?;
             let item = self.value(item, depth + 1);
             let item = item.map_err(|error| inside(error, &format!(".{key}")))?;
