@@ -123,9 +123,14 @@ impl Exporter<'_> {
     }
 
     fn array(&self, array: &Array<'_>, depth: usize) -> Result<Value, ExportError> {
+        // Not `Array::len()`, which cannot hold the length of a huge array without items.
+        let length = array.as_object().get::<_, f64>("length")?;
         let mut items = Vec::new();
-        for (index, item) in array.iter::<JsValue<'_>>().enumerate() {
-            let item = self.value(item?, depth + 1);
+        for index in 0u32.. {
+            if f64::from(index) >= length {
+                break;
+            }
+            let item = self.value(array.as_object().get(index)?, depth + 1);
             items.push(item.map_err(|error| inside(error, &format!("[{index}]")))?);
         }
         Ok(Value::Array(items))

@@ -12,7 +12,7 @@ fn compile(folder: &Folder, body: &str) -> Result<Value, String> {
     folder.write("probe.js", &script(body));
     let compiled = folder.open().compile(job("probe", json!({})));
     match compiled {
-        Ok(compiled) => Ok(compiled.settings["result"].clone()),
+        Ok(compiled) => Ok(compiled.settings.get("result").cloned().unwrap_or_default()),
         Err(error) => Err(error.to_string()),
     }
 }

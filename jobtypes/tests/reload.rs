@@ -78,6 +78,7 @@ fn broken_edit_keeps_the_last_good_version() {
     let types = folder.open();
     let first = types.compile(job("mine", json!({}))).unwrap();
     let broken = [
+        ("", "the file is empty"),
         ("const JOB_TYPE = {", "SyntaxError"),
         ("throw new Error('at load');", "at load"),
         ("function compileJob(job) {}", "no JOB_TYPE"),
@@ -236,7 +237,7 @@ fn watching_by_notification() {
     folder.write("mine.js", &text);
     until(&types, || label(&types, "mine").as_deref() == Some("Two"));
     drop(types.clone());
-    folder.write("mine.js", "broken");
+    folder.write("mine.js", "broken now");
     until(&types, || !types.problems().is_empty());
     assert_eq!(label(&types, "mine").as_deref(), Some("Two"));
 }
