@@ -63,6 +63,10 @@ impl Catalog {
         };
         for script in sources.type_files() {
             let name = script.type_name();
+            if script.is_crumb() {
+                catalog.ignore_crumb(previous, name, &script);
+                continue;
+            }
             match compiler::declare(&script, &sources, options) {
                 Ok(public) => {
                     let sources = Arc::clone(&sources);
@@ -77,6 +81,21 @@ impl Catalog {
             }
         }
         catalog
+    }
+
+    /// An empty file is no problem, unless it was a job type a moment ago: then somebody is saving it.
+    fn ignore_crumb(&mut self, previous: &Self, name: String, script: &SourceFile) {
+        if previous
+            .types
+            .get(&name)
+            .is_some_and(|known| known.script.path == script.path)
+        {
+            let error = Error::InvalidJobType {
+                script: script.path.clone(),
+                problem: "the file is empty".to_owned(),
+            };
+            self.fall_back(previous, name, script, &error);
+        }
     }
 
     fn fall_back(&mut self, previous: &Self, name: String, script: &SourceFile, error: &Error) {

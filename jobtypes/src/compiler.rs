@@ -192,9 +192,9 @@ fn read_fields<'js>(ctx: &Ctx<'js>, host: &Host, job: &Object<'js>) -> rquickjs:
     let metadata: JsValue<'js> = job.get("metadata")?;
     let mut texts = BTreeMap::new();
     if let Some(metadata) = metadata.as_object() {
-        for entry in metadata.props::<String, JsValue<'js>>() {
+        for entry in metadata.props::<rquickjs::String<'js>, JsValue<'js>>() {
             let (key, value) = entry?;
-            texts.insert(key, export::text(&value)?);
+            texts.insert(key.to_string()?, export::text(&value)?);
         }
     }
     Ok(JobFields {

@@ -123,9 +123,14 @@ impl Exporter<'_> {
     }
 
     fn array(&self, array: &Array<'_>, depth: usize) -> Result<Value, ExportError> {
+        // Not `Array::len()`, which cannot hold the length of a huge array without items.
+        let length = array.as_object().get::<_, f64>("length")?;
         let mut items = Vec::new();
-        for (index, item) in array.iter::<JsValue<'_>>().enumerate() {
-            let item = self.value(item?, depth + 1);
+        for index in 0u32.. {
+            if f64::from(index) >= length {
+                break;
+            }
+            let item = self.value(array.as_object().get(index)?, depth + 1);
             items.push(item.map_err(|error| inside(error, &format!("[{index}]")))?);
         }
         Ok(Value::Array(items))
@@ -136,8 +141,10 @@ impl Exporter<'_> {
             return self.value(replacement, depth + 1);
         }
         let mut map = Map::new();
-        for property in object.props::<String, JsValue<'_>>() {
+        // Keys as JavaScript strings: the shorter way over C strings would cut them at a NUL.
+        for property in object.props::<rquickjs::String<'_>, JsValue<'_>>() {
             let (key, item) = property?;
+            let key = key.to_string()?;
             self.charge(key.len())?;
             let item = self.value(item, depth + 1);
             let item = item.map_err(|error| inside(error, &format!(".{key}")))?;

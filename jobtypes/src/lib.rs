@@ -6,6 +6,11 @@
 //! thrown away afterwards. The pure parts (frame ranges, paths, word splitting, settings checks)
 //! are usable without JavaScript. Nothing here knows the journal, the scheduler or the network.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")
+)]
+
 mod catalog;
 mod compiler;
 mod declaration;

@@ -86,22 +86,26 @@ pub(crate) fn run<T>(
     let runtime = Runtime::new().map_err(engine)?;
     runtime.set_memory_limit(options.memory_bytes_max);
     runtime.set_max_stack_size(options.stack_bytes_max);
+    // No cycle collection: reference counts free nearly everything a short run leaves behind, and
+    // this engine version crashes when a collection starts while an allocation is failing.
+    runtime.set_gc_threshold(usize::MAX);
     let brake = Brake::new(time_max);
     let handler = brake.clone();
     runtime.set_interrupt_handler(Some(Box::new(move || handler.must_stop())));
     let context = Context::full(&runtime).map_err(engine)?;
     context.with(|ctx| {
-        let result = work(&ctx, &brake);
+        let result = work(&ctx, &brake).map_err(|stop| match stop {
+            Stop::Final(error) => error,
+            Stop::Js(error) => translate(script, options, CaughtError::from_error(&ctx, error)),
+        });
+        // Asked last: showing what was thrown may have run more of the script.
         if brake.time_is_up.load(Ordering::Relaxed) {
             return Err(Error::TimeLimit {
                 script: script.to_owned(),
                 limit: time_max,
             });
         }
-        result.map_err(|stop| match stop {
-            Stop::Final(error) => error,
-            Stop::Js(error) => translate(script, options, CaughtError::from_error(&ctx, error)),
-        })
+        result
     })
 }
 

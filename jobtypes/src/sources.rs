@@ -43,6 +43,11 @@ pub(crate) struct SourceFile {
 }
 
 impl SourceFile {
+    /// Whether the file is too short to be a script at all.
+    pub(crate) fn is_crumb(&self) -> bool {
+        self.text.len() < TYPE_BYTES_MIN
+    }
+
     /// Name of the job type this file would define.
     pub(crate) fn type_name(&self) -> String {
         self.path.trim_end_matches(".js").replace('_', "-")
@@ -169,7 +174,7 @@ impl Reader<'_> {
         match self.read_text(path) {
             Ok(Some(text)) => {
                 let top_level = !virtual_path.contains('/') && virtual_path.ends_with(".js");
-                let may_be_type = top_level && !is_symlink && text.len() >= TYPE_BYTES_MIN;
+                let may_be_type = top_level && !is_symlink;
                 let file = SourceFile {
                     path: virtual_path.clone(),
                     text,

@@ -12,7 +12,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select, tick};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
 
 use crate::{error::Error, job_types::Shelf};
 
@@ -83,7 +86,11 @@ impl FolderWatcher {
         }
         // One waiting hint is as good as many.
         let (sender, hints) = bounded(1);
-        let hint = move |_: notify::Result<notify::Event>| {
+        let hint = move |event: notify::Result<notify::Event>| {
+            // Our own scan opens and reads these files; taking that for edits would never end.
+            if event.is_ok_and(|event| event.kind.is_access() && !is_written(event.kind)) {
+                return;
+            }
             let _ = sender.try_send(());
         };
         let made = notify::recommended_watcher(hint).and_then(|mut watcher| {
@@ -137,6 +144,10 @@ impl FolderWatcher {
             shelf.scan();
         }
     }
+}
+
+fn is_written(kind: EventKind) -> bool {
+    kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
 #[derive(PartialEq)]
