@@ -82,7 +82,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(source) => {
                 return Err(Error::File {
                     doing: "read",
@@ -101,11 +103,14 @@ impl Config {
             config.variables.entry(name).or_insert(variable);
         }
         if !(1..=100).contains(&config.rules.job_fail_percent) {
-            return Err(wrong("rules.job_fail_percent must be from 1 to 100".to_owned()));
+            return Err(wrong(
+                "rules.job_fail_percent must be from 1 to 100".to_owned(),
+            ));
         }
         if config.rules.lease_s == 0 || config.rules.task_fail_after_softfail_count == 0 {
             return Err(wrong(
-                "rules.lease_s and rules.task_fail_after_softfail_count must be at least 1".to_owned(),
+                "rules.lease_s and rules.task_fail_after_softfail_count must be at least 1"
+                    .to_owned(),
             ));
         }
         Ok(config)

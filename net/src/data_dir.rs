@@ -33,7 +33,16 @@ pub struct DataDir {
 impl DataDir {
     /// Opens the directory, making it when it is new.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        for part in ["", "journal", "checkpoints", "logs", "thumbnails", "previews", "blobs", "scripts"] {
+        for part in [
+            "",
+            "journal",
+            "checkpoints",
+            "logs",
+            "thumbnails",
+            "previews",
+            "blobs",
+            "scripts",
+        ] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(|source| Error::Folder { path, source })?;
         }
@@ -110,7 +119,8 @@ fn identity(root: &Path) -> Result<Identity, Error> {
             let identity = Identity {
                 manager: ManagerId::new(clock::new_id()),
             };
-            let text = serde_json::to_vec_pretty(&identity).expect("an id has nothing that JSON lacks");
+            let text =
+                serde_json::to_vec_pretty(&identity).expect("an id has nothing that JSON lacks");
             write_durably(&path, &text)?;
             Ok(identity)
         }

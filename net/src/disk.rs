@@ -9,7 +9,10 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     let room = nix::sys::statvfs::statvfs(path).ok()?;
     // The widths differ between systems.
     #[allow(clippy::useless_conversion, reason = "these are u32 on some systems")]
-    let (blocks, size) = (u64::from(room.blocks_available()), u64::from(room.fragment_size()));
+    let (blocks, size) = (
+        u64::from(room.blocks_available()),
+        u64::from(room.fragment_size()),
+    );
     Some(blocks.saturating_mul(size))
 }
 

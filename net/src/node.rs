@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A running Server or Manager: engines, views, scripts, files. What the handlers work on.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tablao_core::{
-    Actor, Answer, JobId, ManagerId, Request, TaskId,
-    decide::Asker,
-    event::Body,
-    request::NewJob,
+    Actor, Answer, JobId, ManagerId, Request, TaskId, Timestamp, WorkerId, decide::Asker,
+    event::Body, request::NewJob,
 };
 use tablao_jobtypes::JobTypes;
 use tablao_journal::Authority;
@@ -15,6 +18,7 @@ use tablao_journal::Authority;
 use crate::{
     Error,
     blobs::Blobs,
+    clock,
     config::Config,
     data_dir::{CONTROL_JOURNAL, DataDir, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
@@ -73,6 +77,8 @@ pub struct Node {
     pub previews: Previews,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
+    /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
+    seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
 }
 
 /// After a restart, workers get this long before their silence counts.
@@ -124,6 +130,7 @@ impl Node {
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
             started: std::time::Instant::now(),
+            seen: Mutex::default(),
             config,
             data,
         };
@@ -143,7 +150,10 @@ impl Node {
             let manager = self.manager();
             self.control.open_journal(manager, control_clean).await?;
             if !self.link.is_linked() {
-                let _ = self.control.ask(Ask::system(Request::StartTerm { term: 1 })).await?;
+                let _ = self
+                    .control
+                    .ask(Ask::system(Request::StartTerm { term: 1 }))
+                    .await?;
             }
             if let Some(site) = &self.site {
                 site.open_journal(manager, site_clean).await?;
@@ -187,12 +197,19 @@ impl Node {
 
     /// Where tasks find the shared files.
     pub fn storage(&self) -> String {
-        self.config.shared_storage_path.to_string_lossy().into_owned()
+        self.config
+            .shared_storage_path
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// The variables as somebody sees them.
     pub fn variables(&self, audience: Audience, platform: &str) -> Resolved {
-        let platform = if platform == "manager" { own_platform() } else { platform };
+        let platform = if platform == "manager" {
+            own_platform()
+        } else {
+            platform
+        };
         Resolved::new(&self.config.variables, &self.storage(), audience, platform)
     }
 
@@ -218,10 +235,21 @@ impl Node {
         if pieces.len() <= 1 {
             job.chunk = pieces.next().unwrap_or_default();
             let request = Request::SubmitJob { job: Box::new(job) };
-            return engine.ask(Ask { key, ..ask(request) }).await;
+            return engine
+                .ask(Ask {
+                    key,
+                    ..ask(request)
+                })
+                .await;
         }
         let request = Request::AcceptJob { job: Box::new(job) };
-        match engine.ask(Ask { key, ..ask(request) }).await? {
+        match engine
+            .ask(Ask {
+                key,
+                ..ask(request)
+            })
+            .await?
+        {
             Ok(Answer::Job(accepted)) if accepted == id => {}
             // An earlier submission with the same key, or a refusal.
             other => return Ok(other),
@@ -233,11 +261,41 @@ impl Node {
             };
             if let Err(refusal) = engine.ask(ask(request)).await? {
                 let reason = refusal.to_string();
-                let _ = engine.ask(ask(Request::AbandonJob { job: id, reason })).await?;
+                let _ = engine
+                    .ask(ask(Request::AbandonJob { job: id, reason }))
+                    .await?;
                 return Ok(Err(refusal));
             }
         }
         engine.ask(ask(Request::ReadyJob { job: id })).await
+    }
+
+    /// At the Server: places a job at a Manager, to be carried out there.
+    pub async fn place_job(
+        &self,
+        _job: NewJob,
+        _actor: Actor,
+        _asker: Asker,
+        _key: Option<[u8; 32]>,
+    ) -> Result<Reply, Stopped> {
+        Ok(Err(tablao_core::Refusal::UnknownManager {
+            manager: self.manager(),
+        }))
+    }
+
+    /// Waits a moment for a placed job to come up from its Manager.
+    pub async fn wait_for_placed(&self, _job: JobId) {}
+
+    /// Notes that a worker called.
+    pub fn saw(&self, worker: WorkerId) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(worker, clock::now());
+    }
+
+    /// When a worker last called this process.
+    pub fn last_seen(&self, worker: WorkerId) -> Option<Timestamp> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&worker).copied()
     }
 
     /// There is room for a submission; workers' reports keep a reserve.

@@ -61,7 +61,10 @@ impl Previews {
 
     /// The job has a preview.
     pub fn has(&self, job: JobId) -> bool {
-        self.folder.join(Self::relative(job)).join(SIZES[2].0).exists()
+        self.folder
+            .join(Self::relative(job))
+            .join(SIZES[2].0)
+            .exists()
     }
 
     /// The job whose picture came last.
@@ -110,11 +113,15 @@ impl Previews {
 
 /// The job whose preview was written last, found at start.
 fn newest_in(folder: &Path) -> Option<JobId> {
-    let jobs = fs::read_dir(folder).ok()?.flatten().flat_map(|prefix| {
-        fs::read_dir(prefix.path()).into_iter().flatten().flatten()
-    });
+    let jobs = fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .flat_map(|prefix| fs::read_dir(prefix.path()).into_iter().flatten().flatten());
     jobs.filter_map(|job| {
-        let written = fs::metadata(job.path().join(SIZES[2].0)).ok()?.modified().ok()?;
+        let written = fs::metadata(job.path().join(SIZES[2].0))
+            .ok()?
+            .modified()
+            .ok()?;
         Some((written, job.file_name().to_str()?.parse().ok()?))
     })
     .max_by_key(|(written, _)| *written)

@@ -35,7 +35,9 @@ impl Secrets {
         let known = match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::Configuration {
                 path: path.to_owned(),
-                what: format!("{error}; restore it from a backup, or remove it and workers register anew"),
+                what: format!(
+                    "{error}; restore it from a backup, or remove it and workers register anew"
+                ),
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => {
@@ -90,7 +92,10 @@ mod tests {
     fn secrets_are_kept_and_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.json");
-        let (a, b) = (WorkerId::new(crate::clock::new_id()), WorkerId::new(crate::clock::new_id()));
+        let (a, b) = (
+            WorkerId::new(crate::clock::new_id()),
+            WorkerId::new(crate::clock::new_id()),
+        );
         let secrets = Secrets::open(&path).unwrap();
         secrets.add(a, "one").unwrap();
         secrets.add(b, "two").unwrap();

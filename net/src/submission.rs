@@ -40,7 +40,11 @@ pub fn new_job(compiled: &CompiledJob, terms: &Terms) -> NewJob {
     let project = metadata("project");
     let shot = metadata("shot");
     let user = named(metadata("user"), "user.name");
-    let user = if user.is_empty() { terms.user.clone() } else { user };
+    let user = if user.is_empty() {
+        terms.user.clone()
+    } else {
+        user
+    };
     let facts = JobFacts {
         job,
         job_type: compiled.job_type.clone(),
@@ -48,7 +52,10 @@ pub fn new_job(compiled: &CompiledJob, terms: &Terms) -> NewJob {
             .map_or([0; 32], |hash| *hash.as_bytes()),
         generation: 1,
         priority: compiled.priority,
-        tag: compiled.worker_tag.as_deref().and_then(|tag| tag.parse::<TagId>().ok()),
+        tag: compiled
+            .worker_tag
+            .as_deref()
+            .and_then(|tag| tag.parse::<TagId>().ok()),
         project: (!project.is_empty()).then(|| ProjectId::named(&project)),
         user: (!user.is_empty()).then(|| UserId::named(&user)),
         shot: if shot.is_empty() {
@@ -94,11 +101,18 @@ fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
     let mut new_tasks = Vec::with_capacity(tasks.len());
     for task in tasks {
         let commands = serde_json::to_string(&task.commands).expect("compiled commands are JSON");
-        let task_type = types.iter().position(|known| *known == task.task_type).unwrap_or_else(|| {
-            types.push(task.task_type.clone());
-            types.len() - 1
-        });
-        let steps_total = task.commands.iter().map(|command| command.total_step_count.max(1)).sum();
+        let task_type = types
+            .iter()
+            .position(|known| *known == task.task_type)
+            .unwrap_or_else(|| {
+                types.push(task.task_type.clone());
+                types.len() - 1
+            });
+        let steps_total = task
+            .commands
+            .iter()
+            .map(|command| command.total_step_count.max(1))
+            .sum();
         let mut hasher = blake3::Hasher::new();
         hasher.update(task.task_type.as_bytes());
         hasher.update(&[0]);
@@ -112,7 +126,11 @@ fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
                 .iter()
                 .map(|&place| u32::try_from(place).expect("the compiler bounds the tasks"))
                 .collect(),
-            frames: task.frames.as_deref().and_then(FrameRanges::parse).unwrap_or_default(),
+            frames: task
+                .frames
+                .as_deref()
+                .and_then(FrameRanges::parse)
+                .unwrap_or_default(),
             steps_total,
             content_hash: *hasher.finalize().as_bytes(),
         });
@@ -148,10 +166,15 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
             + name.len()
             + task.depends_on.len() * 5
             + task.frames.ranges().len() * 10
-            + if lists.contains_key(&list) { 5 } else { text.len() };
+            + if lists.contains_key(&list) {
+                5
+            } else {
+                text.len()
+            };
         if bytes.saturating_add(size) > CHUNK_BYTES_MAX {
             pieces.push(TaskChunk {
-                first_number: chunk.first_number + u32::try_from(position).expect("numbers are u32"),
+                first_number: chunk.first_number
+                    + u32::try_from(position).expect("numbers are u32"),
                 types: chunk.types.clone(),
                 ..TaskChunk::default()
             });

@@ -113,7 +113,12 @@ impl TaskLogs {
             let wanted_from = offset.max(part.size);
             let room = bytes_max - part.bytes.len() as u64;
             if wanted_from < end && room > 0 {
-                read_range(&path, wanted_from - part.size, (end - wanted_from).min(room), &mut part.bytes)?;
+                read_range(
+                    &path,
+                    wanted_from - part.size,
+                    (end - wanted_from).min(room),
+                    &mut part.bytes,
+                )?;
             }
             part.size = end;
         }
@@ -163,9 +168,12 @@ mod tests {
         let job = JobId::new(crate::clock::new_id());
         let task = TaskId::new(crate::clock::new_id());
         logs.append(job, task, attempt(12), None, "second").unwrap();
-        logs.append(job, task, attempt(9), Some(0), "one\n").unwrap();
-        logs.append(job, task, attempt(9), Some(0), "one\n").unwrap();
-        logs.append(job, task, attempt(9), Some(2), "e\ntwo\n").unwrap();
+        logs.append(job, task, attempt(9), Some(0), "one\n")
+            .unwrap();
+        logs.append(job, task, attempt(9), Some(0), "one\n")
+            .unwrap();
+        logs.append(job, task, attempt(9), Some(2), "e\ntwo\n")
+            .unwrap();
         let part = logs.read(job, task, 0, 1000).unwrap();
         assert_eq!(String::from_utf8_lossy(&part.bytes), "one\ntwo\nsecond\n");
         assert_eq!(part.size, part.bytes.len() as u64);

@@ -72,7 +72,10 @@ pub fn defaults() -> BTreeMap<String, Variable> {
                 value("windows", "blender.exe"),
             ]),
         ),
-        ("blenderArgs".to_owned(), one_way(vec![value("all", "-b -y")])),
+        (
+            "blenderArgs".to_owned(),
+            one_way(vec![value("all", "-b -y")]),
+        ),
     ])
 }
 
@@ -96,7 +99,12 @@ pub struct Resolved {
 
 impl Resolved {
     /// Resolves for an audience and platform. `jobs` is the effective storage path.
-    pub fn new(variables: &BTreeMap<String, Variable>, jobs: &str, audience: Audience, platform: &str) -> Self {
+    pub fn new(
+        variables: &BTreeMap<String, Variable>,
+        jobs: &str,
+        audience: Audience,
+        platform: &str,
+    ) -> Self {
         let platform = platform.to_lowercase();
         let mut values = BTreeMap::new();
         let mut own_prefixes = Vec::new();
@@ -140,7 +148,8 @@ impl Resolved {
                 is_path = true;
             }
         }
-        let own = (self.own_prefixes.iter()).find(|(own, _)| starts_at_boundary(&result, own, false));
+        let own =
+            (self.own_prefixes.iter()).find(|(own, _)| starts_at_boundary(&result, own, false));
         if let Some((own, target)) = own {
             result = format!("{target}{}", &result[own.len()..]);
             is_path = true;
@@ -228,11 +237,18 @@ fn to_platform(path: &str, platform: &str) -> String {
     let is_separator = |c: char| c == '/' || c == '\\';
     let leading = path.chars().take_while(|&c| is_separator(c)).count();
     let mut result: String = std::iter::repeat_n(separator, leading).collect();
-    let parts: Vec<&str> = path.split(is_separator).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = path
+        .split(is_separator)
+        .filter(|part| !part.is_empty())
+        .collect();
     result.push_str(&parts.join(&separator.to_string()));
     if platform == "windows" && leading == 0 {
         let bytes = result.as_bytes();
-        if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && bytes.get(2) != Some(&b'\\') {
+        if bytes.len() >= 2
+            && bytes[0].is_ascii_alphabetic()
+            && bytes[1] == b':'
+            && bytes.get(2) != Some(&b'\\')
+        {
             result.insert(2, '\\');
         }
     }
@@ -257,7 +273,10 @@ mod tests {
 
     fn resolved(platform: &str) -> Resolved {
         let mut variables = defaults();
-        variables.insert("shared".to_owned(), two_way("/shared/flamenco", "Y:\\shared\\flamenco"));
+        variables.insert(
+            "shared".to_owned(),
+            two_way("/shared/flamenco", "Y:\\shared\\flamenco"),
+        );
         variables.insert("deep".to_owned(), two_way("/shared/flamenco/deep", "Z:\\"));
         Resolved::new(&variables, "/storage/jobs", Audience::Workers, platform)
     }
@@ -266,18 +285,34 @@ mod tests {
     #[test]
     fn paths_become_variables() {
         let windows = resolved("windows");
-        assert_eq!(windows.collapse("y:/Shared/FLAMENCO/shot/x.blend"), "{shared}/shot/x.blend");
-        assert_eq!(windows.collapse("Y:\\shared\\flamenco2\\x.blend"), "Y:\\shared\\flamenco2\\x.blend");
+        assert_eq!(
+            windows.collapse("y:/Shared/FLAMENCO/shot/x.blend"),
+            "{shared}/shot/x.blend"
+        );
+        assert_eq!(
+            windows.collapse("Y:\\shared\\flamenco2\\x.blend"),
+            "Y:\\shared\\flamenco2\\x.blend"
+        );
         let linux = resolved("linux");
-        assert_eq!(linux.collapse("/shared/flamenco/deep/x"), "{deep}/x", "longest match first");
-        assert_eq!(linux.collapse("/backup/shared/flamenco/x"), "/backup/shared/flamenco/x");
+        assert_eq!(
+            linux.collapse("/shared/flamenco/deep/x"),
+            "{deep}/x",
+            "longest match first"
+        );
+        assert_eq!(
+            linux.collapse("/backup/shared/flamenco/x"),
+            "/backup/shared/flamenco/x"
+        );
     }
 
     /// A task's paths become the worker's own, and text without a path variable stays as it is.
     #[test]
     fn variables_become_paths() {
         let windows = resolved("windows");
-        assert_eq!(windows.expand("{shared}/shot\\file.blend"), "Y:\\shared\\flamenco\\shot\\file.blend");
+        assert_eq!(
+            windows.expand("{shared}/shot\\file.blend"),
+            "Y:\\shared\\flamenco\\shot\\file.blend"
+        );
         assert_eq!(windows.expand("{blender}"), "blender.exe");
         assert_eq!(windows.expand("scale=iw/2:ih/2"), "scale=iw/2:ih/2");
         assert_eq!(windows.expand("{deep}"), "Z:\\");

@@ -28,7 +28,9 @@ pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 impl Sender {
     fn of(headers: &HeaderMap, address: Option<SocketAddr>) -> Self {
         let text = |name: &str| {
-            (headers.get(name)).and_then(|value| value.to_str().ok()).unwrap_or_default()
+            (headers.get(name))
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
         };
         let via = via(text("user-agent"));
         let key = text(IDEMPOTENCY_HEADER);
@@ -36,7 +38,9 @@ impl Sender {
             actor: Actor::anonymous(via),
             asker: Asker {
                 name: text(USER_HEADER).chars().take(200).collect(),
-                address: address.map(|address| address.ip().to_string()).unwrap_or_default(),
+                address: address
+                    .map(|address| address.ip().to_string())
+                    .unwrap_or_default(),
             },
             key: (!key.is_empty()).then(|| *blake3::hash(key.as_bytes()).as_bytes()),
         }
@@ -67,7 +71,10 @@ impl<S: Sync> FromRequestParts<S> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let address = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0);
         Ok(Self::of(&parts.headers, address))
     }
 }

@@ -45,7 +45,10 @@ impl Liveness {
     }
 
     fn silence(&self, last: Option<&Instant>, at: Instant) -> Duration {
-        let since = last.copied().unwrap_or(self.counts_from).max(self.counts_from);
+        let since = last
+            .copied()
+            .unwrap_or(self.counts_from)
+            .max(self.counts_from);
         at.saturating_duration_since(since)
     }
 

@@ -184,7 +184,11 @@ impl Engine {
         // A full queue or a gone thread both mean that there is nothing to close in order.
         let _ = self.shared.sender.send(Message::Close);
         let threads = std::mem::take(
-            &mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .shared
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         for thread in threads {
             if thread.join().is_err() {

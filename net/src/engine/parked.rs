@@ -4,10 +4,7 @@
 //! A parked ask is ephemeral: it is dropped when its connection ends, and answered with
 //! nothing when its patience is over.
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use tablao_core::WorkerId;
 use tokio::sync::oneshot;
@@ -52,7 +49,10 @@ impl Parked {
             .filter(|(_, parked)| parked.until <= at || parked.reply.is_closed())
             .map(|(key, _)| *key)
             .collect();
-        expired.iter().filter_map(|key| self.asks.remove(key)).collect()
+        expired
+            .iter()
+            .filter_map(|key| self.asks.remove(key))
+            .collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

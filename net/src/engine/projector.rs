@@ -52,8 +52,11 @@ impl Projector {
             match message {
                 ToProjector::Journal(Report::Durable(durable)) => {
                     self.chain = durable.chain;
-                    let settlements: Vec<Settlement> =
-                        durable.drafts.into_iter().map(|draft| draft.token).collect();
+                    let settlements: Vec<Settlement> = durable
+                        .drafts
+                        .into_iter()
+                        .map(|draft| draft.token)
+                        .collect();
                     self.pass(settlements);
                 }
                 ToProjector::Journal(Report::Failed(failed)) => {
@@ -71,15 +74,17 @@ impl Projector {
                 ToProjector::Close => break,
             }
         }
-        let model = self.model.read().unwrap_or_else(PoisonError::into_inner);
-        self.checkpoint.save_at_end(&model, self.chain);
+        self.checkpoint.save_at_end(&self.model, self.chain);
     }
 
     fn pass(&mut self, settlements: Vec<Settlement>) {
         let mut last = *self.position.borrow();
         {
             let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
-            for recorded in settlements.iter().flat_map(|settlement| settlement.records.iter()) {
+            for recorded in settlements
+                .iter()
+                .flat_map(|settlement| settlement.records.iter())
+            {
                 model.apply(recorded);
                 last = recorded.lsn;
             }
@@ -99,7 +104,6 @@ impl Projector {
         for (_, reply, answer) in ready {
             let _ = reply.send(answer);
         }
-        let model = self.model.read().unwrap_or_else(PoisonError::into_inner);
-        self.checkpoint.save_if_due(&model, self.chain);
+        self.checkpoint.save_if_due(&self.model, self.chain);
     }
 }

@@ -2,7 +2,7 @@
 //! Starting an engine: recover the journal, load a checkpoint, fold the rest, start the threads.
 
 use std::{
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -31,35 +31,43 @@ pub(super) struct Checkpointer {
     store: Checkpoints,
     journal: JournalIdentity,
     cadence: Cadence,
-    saved: Lsn,
 }
 
 impl Checkpointer {
-    pub(super) fn save_if_due(&mut self, model: &ReadModel, chain: ChainValue) {
-        let position = model.farm().position();
+    /// Saves when enough has happened since the last time.
+    pub(super) fn save_if_due(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let position = read(model).farm().position();
         if self.cadence.is_due(position) {
             self.save(model, chain);
         }
     }
 
-    pub(super) fn save_at_end(&mut self, model: &ReadModel, chain: ChainValue) {
-        if model.farm().position() != self.saved {
+    /// Saves what the last checkpoint does not hold.
+    pub(super) fn save_at_end(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let position = read(model).farm().position();
+        if self.cadence.has_tail(position) {
             self.save(model, chain);
         }
     }
 
-    fn save(&mut self, model: &ReadModel, chain: ChainValue) {
-        let position = model.farm().position();
-        let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
-        match self.store.save(&stamp, model) {
-            Ok(()) => {
-                self.saved = position;
-                self.cadence.saved(position);
-            }
+    fn save(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        // The model is locked while it is encoded, not while it is written.
+        let (position, encoded) = {
+            let model = read(model);
+            let position = model.farm().position();
+            let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
+            (position, self.store.encode(stamp, &model))
+        };
+        match encoded.and_then(|encoded| self.store.write(encoded)) {
+            Ok(()) => self.cadence.taken(position),
             // A cache that cannot be written costs time at the next start, nothing else.
             Err(error) => tracing::warn!(%error, "save a checkpoint"),
         }
     }
+}
+
+fn read(model: &RwLock<ReadModel>) -> std::sync::RwLockReadGuard<'_, ReadModel> {
+    model.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a start found and took.
@@ -94,11 +102,12 @@ pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Resul
 impl Engine {
     /// Starts the engine of one journal. Blocks while it recovers; call it off the runtime.
     pub fn start(options: &EngineOptions) -> Result<(Self, Started), Error> {
-        let files: Arc<dyn FileStore> =
-            Arc::new(RealFiles::create(&options.journal_dir).map_err(|source| Error::Folder {
+        let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&options.journal_dir).map_err(
+            |source| Error::Folder {
                 path: options.journal_dir.clone(),
                 source,
-            })?);
+            },
+        )?);
         let new_id = JournalId(clock::new_id().into_bytes());
         let open = OpenOptions::new(new_id, clock::now().micros());
         let opened = Journal::open(Arc::clone(&files), &open)?;
@@ -107,14 +116,18 @@ impl Engine {
             incarnation: opened.journal.incarnation(),
         };
         let reader = Reader::open(Arc::clone(&files))?;
-        let store = Checkpoints::open(&options.checkpoint_dir)?;
+        let store = Checkpoints::open(&options.checkpoint_dir);
         let next = opened.recovery.next_lsn;
         let verify = |lsn: Lsn| {
             let after = JournalLsn::new(lsn.next().get());
             if after > next {
                 return None;
             }
-            reader.chain_before(after).ok().flatten().map(|chain| chain.0)
+            reader
+                .chain_before(after)
+                .ok()
+                .flatten()
+                .map(|chain| chain.0)
         };
         let loaded = store.load(journal.id, journal.incarnation, verify);
         let mut model = loaded.map_or_else(ReadModel::new, |(_, model)| model);
@@ -126,7 +139,15 @@ impl Engine {
             folded,
         };
         let chain = opened.journal.chain();
-        let engine = Self::launch(options, opened.journal, reader, store, model, chain, checkpoint)?;
+        let engine = Self::launch(
+            options,
+            opened.journal,
+            reader,
+            store,
+            model,
+            chain,
+            checkpoint,
+        )?;
         Ok((engine, started))
     }
 
@@ -168,7 +189,6 @@ impl Engine {
                 store,
                 journal: identity,
                 cadence: Cadence::new(saved),
-                saved,
             },
             barriers: Vec::new(),
             chain,
@@ -239,8 +259,12 @@ impl Engine {
             .map(|job| job.state.facts.job)
             .collect();
         for job in unfinished {
-            let reason = "the Manager was stopped while the job was being submitted; submit it again".to_owned();
-            let _ = self.ask(Ask::system(Request::AbandonJob { job, reason })).await?;
+            let reason =
+                "the Manager was stopped while the job was being submitted; submit it again"
+                    .to_owned();
+            let _ = self
+                .ask(Ask::system(Request::AbandonJob { job, reason }))
+                .await?;
         }
         Ok(())
     }

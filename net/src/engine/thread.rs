@@ -178,15 +178,22 @@ impl EngineThread {
         decided: Decided,
         reply: oneshot::Sender<Reply>,
     ) -> Result<bool, tablao_journal::Error> {
-        let (event, detail) =
-            decision_record(&ask.request, env, ask.actor, &ask.asker, Ok(&decided), body(ask));
+        let (event, detail) = decision_record(
+            &ask.request,
+            env,
+            ask.actor,
+            &ask.asker,
+            Ok(&decided),
+            body(ask),
+        );
         let mut events = Vec::with_capacity(decided.events.len() + 1);
         events.push((event, detail));
         let answer = decided.answer;
         events.extend(decided.events);
         let drafted = records::draft(events, env.decision, env.now, self.authority);
         if drafted.bytes > BODIES_BYTES_MAX {
-            let reason = "one decision would be larger than a batch of the journal can be".to_owned();
+            let reason =
+                "one decision would be larger than a batch of the journal can be".to_owned();
             self.answer_at_present(reply, Err(Refusal::UnsoundSubmission { reason }));
             return Ok(false);
         }
@@ -202,7 +209,8 @@ impl EngineThread {
             {
                 // The lease runs from the assignment.
                 let attempt = Some(attempt);
-                self.liveness.heard(Heard { attempt, ..heard }, Instant::now());
+                self.liveness
+                    .heard(Heard { attempt, ..heard }, Instant::now());
             }
             self.farm.apply(recorded);
         }
@@ -211,7 +219,11 @@ impl EngineThread {
             reply,
             answer: Ok(answer),
         };
-        self.writer.append(JournalLsn::new(env.decision.get()), drafted.draft, settlement)?;
+        self.writer.append(
+            JournalLsn::new(env.decision.get()),
+            drafted.draft,
+            settlement,
+        )?;
         Ok(retry)
     }
 
@@ -222,8 +234,14 @@ impl EngineThread {
         refusal: Refusal,
         reply: oneshot::Sender<Reply>,
     ) -> Result<(), tablao_journal::Error> {
-        let record =
-            decision_record(&ask.request, env, ask.actor, &ask.asker, Err(&refusal), body(ask));
+        let record = decision_record(
+            &ask.request,
+            env,
+            ask.actor,
+            &ask.asker,
+            Err(&refusal),
+            body(ask),
+        );
         let drafted = records::draft(vec![record], env.decision, env.now, self.authority);
         for recorded in &drafted.records {
             self.farm.apply(recorded);
@@ -233,7 +251,11 @@ impl EngineThread {
             reply,
             answer: Err(refusal),
         };
-        self.writer.append(JournalLsn::new(env.decision.get()), drafted.draft, settlement)?;
+        self.writer.append(
+            JournalLsn::new(env.decision.get()),
+            drafted.draft,
+            settlement,
+        )?;
         Ok(())
     }
 
@@ -256,7 +278,10 @@ impl EngineThread {
             | Request::WorkerStateChanged { worker, .. } => (*worker, None),
             // A Flamenco worker names the task only; it means the attempt that it holds.
             Request::Report { report } => {
-                let held = self.farm.task(report.task).and_then(|(_, task)| task.attempt);
+                let held = self
+                    .farm
+                    .task(report.task)
+                    .and_then(|(_, task)| task.attempt);
                 (report.worker, report.attempt.or(held))
             }
             _ => return None,
@@ -295,7 +320,9 @@ fn body(ask: &Ask) -> Body {
         return ask.body;
     }
     match &ask.request {
-        Request::SubmitJob { .. } | Request::AcceptJob { .. } | Request::AddTasks { .. } => Body::Events,
+        Request::SubmitJob { .. } | Request::AcceptJob { .. } | Request::AddTasks { .. } => {
+            Body::Events
+        }
         Request::Report { report } if report.frames.len() > 64 => Body::Events,
         Request::ApplyConfig { text, .. } if text.len() > INLINE_BODY_BYTES_MAX => Body::Events,
         _ => Body::Inline,

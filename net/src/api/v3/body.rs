@@ -41,10 +41,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             ));
         }
         if bytes.is_empty() {
-            return Err(Problem::bad_request("the request body is empty; this operation needs one"));
+            return Err(Problem::bad_request(
+                "the request body is empty; this operation needs one",
+            ));
         }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            Problem::bad_request(format!("the request body does not have the right form: {error}"))
+            Problem::bad_request(format!(
+                "the request body does not have the right form: {error}"
+            ))
         })
     }
 }

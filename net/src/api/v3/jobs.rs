@@ -30,12 +30,14 @@ use crate::{
 };
 
 pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("the job id is not a UUID"))
+    text.parse()
+        .map_err(|_| Problem::bad_request("the job id is not a UUID"))
 }
 
 /// The site of a job, or 404.
 pub(super) fn site(node: &SharedNode, job: JobId) -> Result<View, Problem> {
-    node.site_of_job(job).ok_or_else(|| Refusal::UnknownJob { job }.into())
+    node.site_of_job(job)
+        .ok_or_else(|| Refusal::UnknownJob { job }.into())
 }
 
 /// Has a job changed where it runs: here, or through the Server's journal at its Manager.
@@ -47,7 +49,10 @@ pub(super) async fn change(
     remote: Option<(RemoteVerb, String)>,
 ) -> Result<Answer, Problem> {
     let view = site(node, job)?;
-    let own = node.site.as_ref().filter(|own| own.view().manager == view.manager);
+    let own = node
+        .site
+        .as_ref()
+        .filter(|own| own.view().manager == view.manager);
     let reply: Reply = if let Some(engine) = own {
         let ask = Ask {
             key: sender.key,
@@ -70,7 +75,11 @@ pub(super) async fn change(
             verb,
             reason,
         };
-        match node.control.ask(Ask::new(request, sender.actor, sender.asker)).await {
+        match node
+            .control
+            .ask(Ask::new(request, sender.actor, sender.asker))
+            .await
+        {
             Ok(reply) => reply,
             Err(error) => stopped(error).await,
         }
@@ -87,15 +96,17 @@ pub(super) async fn job_type(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let found = node.job_types.get(&name);
-    found.map(|job_type| Json(job_type).into_response()).map_err(|error| match error {
-        tablao_jobtypes::Error::UnknownJobType { .. } => Problem::not_found(error.to_string()),
-        other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()),
-    })
+    found
+        .map(|job_type| Json(job_type).into_response())
+        .map_err(|error| match error {
+            tablao_jobtypes::Error::UnknownJobType { .. } => Problem::not_found(error.to_string()),
+            other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()),
+        })
 }
 
 /// A job as it is submitted.
 #[derive(Clone, Deserialize)]
-pub struct Submission {
+pub(super) struct Submission {
     name: String,
     #[serde(rename = "type")]
     job_type: String,
@@ -144,7 +155,9 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<CompiledJo
         settings,
         metadata,
         submitter_platform: submission.submitter_platform,
-        shaman_checkout_id: submission.storage.and_then(|storage| storage.shaman_checkout_id),
+        shaman_checkout_id: submission
+            .storage
+            .and_then(|storage| storage.shaman_checkout_id),
         worker_tag: submission.worker_tag.filter(|tag| !tag.is_empty()),
         created: jiff::Timestamp::now(),
     };
@@ -152,13 +165,16 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<CompiledJo
     let compiled = tokio::task::spawn_blocking(move || job_types.compile(job)).await;
     match compiled {
         Ok(Ok(compiled)) => Ok(compiled),
-        Ok(Err(error @ tablao_jobtypes::Error::EtagMismatch { .. })) => {
-            Err(Problem::new(StatusCode::PRECONDITION_FAILED, error.to_string()))
-        }
+        Ok(Err(error @ tablao_jobtypes::Error::EtagMismatch { .. })) => Err(Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            error.to_string(),
+        )),
         Ok(Err(error)) => Err(Problem::bad_request(error.to_string())),
         Err(error) => {
             tracing::error!(%error, "a compilation panicked");
-            Err(Problem::bad_request("the job type's script could not be run; see the Manager's log"))
+            Err(Problem::bad_request(
+                "the job type's script could not be run; see the Manager's log",
+            ))
         }
     }
 }
@@ -204,8 +220,13 @@ pub(super) async fn submit(
     }
     let initial = check_terms(&submission)?;
     let settings = submission.settings.clone();
-    if let Some(tag) = submission.worker_tag.as_deref().filter(|tag| !tag.is_empty()) {
-        tag.parse::<TagId>().map_err(|_| Problem::bad_request("the worker tag is not a UUID"))?;
+    if let Some(tag) = submission
+        .worker_tag
+        .as_deref()
+        .filter(|tag| !tag.is_empty())
+    {
+        tag.parse::<TagId>()
+            .map_err(|_| Problem::bad_request("the worker tag is not a UUID"))?;
     }
     let compiled = compile(&node, submission).await?;
     let job = submit_compiled(&node, sender, compiled, initial, settings).await?;
@@ -237,8 +258,14 @@ pub async fn submit_compiled(
     };
     let job = new_job(&compiled, &terms);
     let reply = match &node.site {
-        Some(engine) => node.accept_job(engine, job, sender.actor, sender.asker, sender.key).await,
-        None => node.place_job(job, sender.actor, sender.asker, sender.key).await,
+        Some(engine) => {
+            node.accept_job(engine, job, sender.actor, sender.asker, sender.key)
+                .await
+        }
+        None => {
+            node.place_job(job, sender.actor, sender.asker, sender.key)
+                .await
+        }
     };
     let reply = match reply {
         Ok(reply) => reply,
@@ -246,9 +273,11 @@ pub async fn submit_compiled(
     };
     match reply? {
         Answer::Job(job) => Ok(job),
-        Answer::Done | Answer::Assigned { .. } | Answer::NoTask | Answer::StartAs(_) | Answer::Late => {
-            Err(Problem::bad_request("the submission was not accepted"))
-        }
+        Answer::Done
+        | Answer::Assigned { .. }
+        | Answer::NoTask
+        | Answer::StartAs(_)
+        | Answer::Late => Err(Problem::bad_request("the submission was not accepted")),
     }
 }
 
@@ -264,7 +293,10 @@ async fn answer_with_job(node: &SharedNode, job: JobId) -> Result<Response, Prob
         }
     }
     let control = node.control.model();
-    let name = control.placement(job).map(|row| row.name.clone()).unwrap_or_default();
+    let name = control
+        .placement(job)
+        .map(|row| row.name.clone())
+        .unwrap_or_default();
     let now = clock::rfc3339(control.farm().time());
     Ok(Json(json!({
         "id": job.to_string(), "name": name, "type": "", "priority": 50, "settings": {},
@@ -379,10 +411,17 @@ pub(super) async fn set_tag(
 ) -> Result<StatusCode, Problem> {
     let job = job_id(&job)?;
     let view = site(&node, job)?;
-    let unknown = || Problem::new(StatusCode::NOT_ACCEPTABLE, "no worker tag has this id or name");
+    let unknown = || {
+        Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "no worker tag has this id or name",
+        )
+    };
     let tag = match (body.id, body.name) {
         (Some(id), _) => {
-            let id: TagId = id.parse().map_err(|_| Problem::bad_request("the tag id is not a UUID"))?;
+            let id: TagId = id
+                .parse()
+                .map_err(|_| Problem::bad_request("the tag id is not a UUID"))?;
             Some(view.read().tag(id).map(|tag| tag.id).ok_or_else(unknown)?)
         }
         (None, Some(name)) => {
@@ -428,9 +467,16 @@ pub(super) async fn blocklist(
     let mut entries = Vec::new();
     if let Some(view) = node.site_of_job(job) {
         let model = view.read();
-        let blocked = model.farm().jobs().get(&job).map(|job| job.state.blocked.clone());
+        let blocked = model
+            .farm()
+            .jobs()
+            .get(&job)
+            .map(|job| job.state.blocked.clone());
         for (worker, task_type) in blocked.unwrap_or_default() {
-            let name = model.worker(worker).map(|row| row.detail.name.clone()).unwrap_or_default();
+            let name = model
+                .worker(worker)
+                .map(|row| row.detail.name.clone())
+                .unwrap_or_default();
             entries.push((name, worker, task_type));
         }
     }
@@ -468,6 +514,13 @@ pub(super) async fn clear_blocklist(
             .map_err(|_| Problem::bad_request("a worker id is not a UUID"))?;
         entries.push((worker, entry.task_type));
     }
-    change(&node, sender, job, Request::ClearBlocklist { job, entries }, None).await?;
+    change(
+        &node,
+        sender,
+        job,
+        Request::ClearBlocklist { job, entries },
+        None,
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

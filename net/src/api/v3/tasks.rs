@@ -30,13 +30,16 @@ pub(super) async fn of_job(
         return Ok(Json(json!({ "tasks": [] })));
     };
     let model = view.read();
-    let tasks: Vec<TaskSummary> =
-        model.tasks(job).map(|task| TaskSummary::new(&model, &task)).collect();
+    let tasks: Vec<TaskSummary> = model
+        .tasks(job)
+        .map(|task| TaskSummary::new(&model, &task))
+        .collect();
     Ok(Json(json!({ "tasks": tasks })))
 }
 
 fn task_id(text: &str) -> Result<TaskId, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("the task id is not a UUID"))
+    text.parse()
+        .map_err(|_| Problem::bad_request("the task id is not a UUID"))
 }
 
 fn job_of(node: &SharedNode, task: TaskId) -> Result<JobId, Problem> {
@@ -70,7 +73,10 @@ pub(super) async fn log_tail(
         Ok(Ok(text)) => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
         other => {
             tracing::warn!(%task, ?other, "read a task log");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the task's log cannot be read"))
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the task's log cannot be read",
+            ))
         }
     }
 }
@@ -94,7 +100,10 @@ pub(super) async fn log_info(
         .into_response()),
         other => {
             tracing::warn!(%task, ?other, "read a task log");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the task's log cannot be read"))
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the task's log cannot be read",
+            ))
         }
     }
 }

@@ -83,7 +83,9 @@ impl TaskWorker {
         Self {
             id: id.to_string(),
             name: row.map(|row| row.detail.name.clone()).unwrap_or_default(),
-            address: row.map(|row| row.detail.address.clone()).unwrap_or_default(),
+            address: row
+                .map(|row| row.detail.address.clone())
+                .unwrap_or_default(),
         }
     }
 }

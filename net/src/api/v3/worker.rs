@@ -23,11 +23,7 @@ use tablao_core::{
     request::{FailureReport, FrameReport, Report},
 };
 
-use super::{
-    Body, Problem, WorkerIdentity,
-    error::stopped,
-    worker_auth::protocol,
-};
+use super::{Body, Problem, WorkerIdentity, error::stopped, worker_auth::protocol};
 use crate::{
     clock,
     engine::{Ask, Engine, Heard, Reply},
@@ -43,7 +39,9 @@ const ACTIVITY_BYTES_MAX: usize = 16 << 10;
 /// The site engine; workers only ever talk to a process that has one.
 fn engine(node: &SharedNode) -> Result<&Engine, Problem> {
     node.site.as_ref().ok_or_else(|| {
-        Problem::not_found("this is a Server without workers of its own; workers sign on at a Manager")
+        Problem::not_found(
+            "this is a Server without workers of its own; workers sign on at a Manager",
+        )
     })
 }
 
@@ -162,7 +160,11 @@ pub(super) async fn sign_on(
         can_restart: body.can_restart,
         protocol,
         slots: extension.slots.max(1),
-        held: extension.held_attempts.iter().filter_map(|id| id.parse().ok()).collect(),
+        held: extension
+            .held_attempts
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect(),
         detail: WorkerDetail {
             name: body.name,
             address: worker.address.clone(),
@@ -187,7 +189,12 @@ pub(super) async fn sign_off(
     State(node): State<SharedNode>,
     worker: WorkerIdentity,
 ) -> Result<StatusCode, Problem> {
-    ask(engine(&node)?, &worker, Request::SignOff { worker: worker.id }).await?;
+    ask(
+        engine(&node)?,
+        &worker,
+        Request::SignOff { worker: worker.id },
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -262,9 +269,14 @@ pub(super) async fn task(
         Err(error) => stopped(error).await,
     };
     match reply? {
-        Answer::Assigned { attempt, job, task, .. } => {
+        Answer::Assigned {
+            attempt, job, task, ..
+        } => {
             let body = assigned_task(&node, engine, &worker, attempt, job, task);
-            Ok(body.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |body| Json(body).into_response()))
+            Ok(body.map_or_else(
+                || StatusCode::NO_CONTENT.into_response(),
+                |body| Json(body).into_response(),
+            ))
         }
         Answer::Done | Answer::Job(_) | Answer::NoTask | Answer::StartAs(_) | Answer::Late => {
             Ok(StatusCode::NO_CONTENT.into_response())
@@ -431,7 +443,9 @@ pub(super) async fn task_update(
     Body(body): Body<TaskUpdate>,
 ) -> Result<StatusCode, Problem> {
     let engine = engine(&node)?;
-    let task: TaskId = task.parse().map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
+    let task: TaskId = task
+        .parse()
+        .map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
     if body.task_status == Some(TaskStatus::SoftFailed) {
         let refusal = Refusal::ReportedStatus {
             status: TaskStatus::SoftFailed,
@@ -440,12 +454,17 @@ pub(super) async fn task_update(
     }
     let extension = body.tablao.unwrap_or_default();
     let attempt: Option<AttemptId> = match &extension.attempt {
-        Some(text) => Some(text.parse().map_err(|_| Problem::bad_request("the attempt id is malformed"))?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| Problem::bad_request("the attempt id is malformed"))?,
+        ),
         None => None,
     };
     let (job, shot, live) = {
         let model = engine.model();
-        let view = model.task(task).ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
+        let view = model
+            .task(task)
+            .ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
         let facts = &view.job.state.facts;
         (facts.job, facts.shot, view.task.attempt)
     };
@@ -470,7 +489,8 @@ pub(super) async fn task_update(
         let logs = node.logs.clone();
         let offset = extension.log_offset;
         let written =
-            tokio::task::spawn_blocking(move || logs.append(job, task, attempt, offset, &log)).await;
+            tokio::task::spawn_blocking(move || logs.append(job, task, attempt, offset, &log))
+                .await;
         if !matches!(written, Ok(Ok(()))) {
             tracing::warn!(%task, ?written, "write a task log");
         }
@@ -491,9 +511,11 @@ pub(super) async fn task_update(
     };
     match ask(engine, &worker, request).await? {
         Answer::Late => Err(Refusal::NotAssigned { task }.into()),
-        Answer::Done | Answer::Job(_) | Answer::Assigned { .. } | Answer::NoTask | Answer::StartAs(_) => {
-            Ok(StatusCode::NO_CONTENT)
-        }
+        Answer::Done
+        | Answer::Job(_)
+        | Answer::Assigned { .. }
+        | Answer::NoTask
+        | Answer::StartAs(_) => Ok(StatusCode::NO_CONTENT),
     }
 }
 
@@ -508,11 +530,16 @@ pub(super) async fn may_i_run(
     Path(task): Path<String>,
 ) -> Result<Response, Problem> {
     let engine = engine(&node)?;
-    let task: TaskId = task.parse().map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
+    let task: TaskId = task
+        .parse()
+        .map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
     let (reason, status_change, attempt) = {
         let model = engine.model();
         let farm = model.farm();
-        let pending = farm.workers().get(&worker.id).and_then(|worker| worker.pending);
+        let pending = farm
+            .workers()
+            .get(&worker.id)
+            .and_then(|worker| worker.pending);
         let immediate = pending.is_some_and(|pending| !pending.lazy);
         let live = farm
             .task(task)
@@ -528,7 +555,9 @@ pub(super) async fn may_i_run(
                 Some(_) => "",
             }
         };
-        let own = live.filter(|live| live.worker == worker.id).map(|live| live.id);
+        let own = live
+            .filter(|live| live.worker == worker.id)
+            .map(|live| live.id);
         (reason, immediate, own)
     };
     // Only a positive answer renews the lease: a worker that is told to stop has to end.
@@ -550,11 +579,15 @@ pub(super) async fn output_produced(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let engine = engine(&node)?;
-    let task: TaskId = task.parse().map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
+    let task: TaskId = task
+        .parse()
+        .map_err(|_| Problem::bad_request("the task id is not a UUID"))?;
     heard(engine, &worker, None).await;
     let job = {
         let model = engine.model();
-        let view = model.task(task).ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
+        let view = model
+            .task(task)
+            .ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
         view.job.state.facts.job
     };
     let kind = headers
@@ -565,16 +598,27 @@ pub(super) async fn output_produced(
         let message = "send image/jpeg or image/png";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a preview may have at most 25 MiB");
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "a preview may have at most 25 MiB",
+        )
+    };
     let bytes = body.map_err(|_| too_large())?;
     if bytes.is_empty() {
-        return Err(Problem::new(StatusCode::LENGTH_REQUIRED, "the preview is empty"));
+        return Err(Problem::new(
+            StatusCode::LENGTH_REQUIRED,
+            "the preview is empty",
+        ));
     }
     if bytes.len() > crate::previews::UPLOAD_BYTES_MAX {
         return Err(too_large());
     }
     node.previews.take(job, bytes.to_vec()).map_err(|_| {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many previews are waiting; send a later one")
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many previews are waiting; send a later one",
+        )
     })?;
     Ok(StatusCode::ACCEPTED)
 }

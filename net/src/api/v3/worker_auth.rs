@@ -46,12 +46,16 @@ impl WorkerIdentity {
 }
 
 /// How a client that sends these headers speaks.
-pub fn protocol(headers: &HeaderMap) -> Protocol {
+pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
     let ours = headers
         .get("user-agent")
         .and_then(|value| value.to_str().ok())
         .is_some_and(|agent| agent.starts_with("Tablao/"));
-    if ours { Protocol::Tablao } else { Protocol::Flamenco }
+    if ours {
+        Protocol::Tablao
+    } else {
+        Protocol::Flamenco
+    }
 }
 
 /// Always 403, whatever is wrong, and never a challenge: that is what workers act upon.
@@ -63,7 +67,9 @@ fn forbidden() -> Response {
 fn credentials(headers: &HeaderMap) -> Option<(WorkerId, String)> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let encoded = value.strip_prefix("Basic ")?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded.trim())
+        .ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
     Some((user.parse().ok()?, password.to_owned()))
@@ -76,11 +82,16 @@ impl FromRequestParts<SharedNode> for WorkerIdentity {
         let (id, secret) = credentials(&parts.headers).ok_or_else(forbidden)?;
         let known = node.site.as_ref().is_some_and(|site| {
             let model = site.model();
-            model.farm().workers().get(&id).is_some_and(|worker| !worker.deleted)
+            model
+                .farm()
+                .workers()
+                .get(&id)
+                .is_some_and(|worker| !worker.deleted)
         });
         if !known || !node.secrets.check(id, &secret) {
             return Err(forbidden());
         }
+        node.saw(id);
         let address = (parts.extensions.get::<ConnectInfo<SocketAddr>>())
             .map(|info| info.0.ip().to_string())
             .unwrap_or_default();

@@ -16,11 +16,13 @@ use super::{Body, Problem, error::stopped, types::WorkerTask};
 use crate::{api::actor::Sender, clock, engine::Ask, node::SharedNode, view::View};
 
 fn worker_id(text: &str) -> Result<WorkerId, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("the worker id is not a UUID"))
+    text.parse()
+        .map_err(|_| Problem::bad_request("the worker id is not a UUID"))
 }
 
 fn tag_id(text: &str) -> Result<TagId, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("the tag id is not a UUID"))
+    text.parse()
+        .map_err(|_| Problem::bad_request("the tag id is not a UUID"))
 }
 
 /// Workers are changed at their own Manager.
@@ -31,7 +33,10 @@ async fn change(node: &SharedNode, sender: Sender, request: Request) -> Result<(
             "workers belong to a Manager; ask the Manager that they sign on at",
         ));
     };
-    let reply = match engine.ask(Ask::new(request, sender.actor, sender.asker)).await {
+    let reply = match engine
+        .ask(Ask::new(request, sender.actor, sender.asker))
+        .await
+    {
         Ok(reply) => reply,
         Err(error) => stopped(error).await,
     };
@@ -41,7 +46,11 @@ async fn change(node: &SharedNode, sender: Sender, request: Request) -> Result<(
 
 fn summary(node: &SharedNode, model: &ReadModel, id: WorkerId) -> Option<Value> {
     let row = model.worker(id)?;
-    let worker = model.farm().workers().get(&id).filter(|worker| !worker.deleted)?;
+    let worker = model
+        .farm()
+        .workers()
+        .get(&id)
+        .filter(|worker| !worker.deleted)?;
     let mut body = json!({
         "id": id.to_string(),
         "name": row.detail.name,
@@ -62,7 +71,11 @@ pub(super) async fn workers(State(node): State<SharedNode>) -> Json<Value> {
     let mut workers = Vec::new();
     for site in node.sites() {
         let model = site.read();
-        workers.extend(model.workers().filter_map(|row| summary(&node, &model, row.id)));
+        workers.extend(
+            model
+                .workers()
+                .filter_map(|row| summary(&node, &model, row.id)),
+        );
     }
     Json(json!({ "workers": workers }))
 }
@@ -89,7 +102,12 @@ pub(super) async fn worker(
     body["ip_address"] = json!(row.detail.address);
     body["platform"] = json!(entity.platform);
     body["supported_task_types"] = json!(entity.task_types);
-    let tags: Vec<Value> = entity.tags.iter().filter_map(|tag| model.tag(*tag)).map(tag_json).collect();
+    let tags: Vec<Value> = entity
+        .tags
+        .iter()
+        .filter_map(|tag| model.tag(*tag))
+        .map(tag_json)
+        .collect();
     if !tags.is_empty() {
         body["tags"] = json!(tags);
     }
@@ -142,7 +160,11 @@ pub(super) async fn set_tags(
     Path(worker): Path<String>,
     Body(body): Body<SetTags>,
 ) -> Result<StatusCode, Problem> {
-    let tags = body.tag_ids.iter().map(|tag| tag_id(tag)).collect::<Result<_, _>>()?;
+    let tags = body
+        .tag_ids
+        .iter()
+        .map(|tag| tag_id(tag))
+        .collect::<Result<_, _>>()?;
     let request = Request::SetWorkerTags {
         worker: worker_id(&worker)?,
         tags,
@@ -183,24 +205,27 @@ pub(super) async fn create_tag(
         Some(id) => tag_id(id)?,
         None => TagId::new(clock::new_id()),
     };
-    if node.sites().iter().any(|site| site.read().tags().any(|known| known.name == body.name)) {
+    if node
+        .sites()
+        .iter()
+        .any(|site| site.read().tags().any(|known| known.name == body.name))
+    {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            format!("there is a tag {:?} already; names of tags are unique", body.name),
+            format!(
+                "there is a tag {:?} already; names of tags are unique",
+                body.name
+            ),
         ));
     }
-    let description = body.description.clone().unwrap_or_default();
+    let description = body.description.unwrap_or_default();
     let request = Request::CreateTag {
         tag,
-        name: body.name.clone(),
-        description: description.clone(),
-    };
-    change(&node, sender, request).await?;
-    let row = TagRow {
-        id: tag,
         name: body.name,
         description,
     };
+    change(&node, sender, request).await?;
+    let row = known_tag(&node, tag)?;
     Ok(Json(tag_json(&row)).into_response())
 }
 
