@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     declaration,
+    environment::{self, Environment},
     error::Error,
     export,
     frames::FrameSet,
     graph,
-    host::{self, Environment, Host, TaskDraft},
+    host::{self, Host, TaskDraft},
     job::{Command, CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
@@ -116,7 +117,7 @@ fn start<'js>(
 ) -> Result<(Environment<'js>, Rc<Host>), Stop> {
     let sources = Rc::new(sources.clone());
     let host = Rc::new(Host::new(&script.path, sources, options, brake.clone()));
-    let environment = host::install(ctx, &host)?;
+    let environment = environment::install(ctx, &host)?;
     let mut evaluation = EvalOptions::default();
     evaluation.filename = Some(script.path.clone());
     let _: JsValue<'js> = ctx.eval_with_options(script.text.as_bytes(), evaluation)?;

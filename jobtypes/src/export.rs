@@ -137,8 +137,9 @@ impl Exporter<'_> {
     }
 
     fn object(&self, object: &Object<'_>, depth: usize) -> Result<Value, ExportError> {
-        if let Some(replacement) = replacement(object)? {
-            return self.value(replacement, depth + 1);
+        let to_json: JsValue<'_> = object.get("toJSON")?;
+        if let Some(to_json) = to_json.into_function() {
+            return self.value(to_json.call((This(object.clone()),))?, depth + 1);
         }
         let mut map = Map::new();
         // Keys as JavaScript strings: the shorter way over C strings would cut them at a NUL.
@@ -150,16 +151,18 @@ impl Exporter<'_> {
             let item = item.map_err(|error| inside(error, &format!(".{key}")))?;
             map.insert(key, item);
         }
+        // Sets and maps have no properties of their own, so plain data is spared the question.
+        if map.is_empty()
+            && let Some(items) = items_of_collection(object)?
+        {
+            return self.value(items, depth + 1);
+        }
         Ok(Value::Object(map))
     }
 }
 
-/// What stands in for objects that are no plain data: `toJSON()` of dates, the items of sets and maps.
-fn replacement<'js>(object: &Object<'js>) -> Result<Option<JsValue<'js>>, ExportError> {
-    let to_json: JsValue<'js> = object.get("toJSON")?;
-    if let Some(to_json) = to_json.into_function() {
-        return Ok(Some(to_json.call((This(object.clone()),))?));
-    }
+/// The items of a set or a map, as an array.
+fn items_of_collection<'js>(object: &Object<'js>) -> Result<Option<JsValue<'js>>, ExportError> {
     let globals = object.ctx().globals();
     for collection in ["Set", "Map"] {
         let class: JsValue<'js> = globals.get(collection)?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The native functions behind the script environment, and what a running script has produced.
+//! What a running script has produced so far, and the native functions that need to know it.
 //!
 //! Tasks are taken over one by one as the script adds them, so limits bite while it runs and a large
-//! job never exists twice. The shapes scripts see are in `prelude.js`.
+//! job never exists twice. `environment` makes these functions reachable from JavaScript.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,8 +12,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 use rquickjs::{
-    Array, Ctx, Exception, Function, IntoJs, Object, Result as JsResult, Value as JsValue,
-    context::EvalOptions, function::Rest,
+    Array, Ctx, Exception, Object, Result as JsResult, Value as JsValue, context::EvalOptions,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,9 +24,7 @@ use crate::{
     job::Command,
     modules,
     options::Options,
-    paths,
-    sandbox::{Brake, PRELUDE},
-    shell_split::shell_split,
+    sandbox::Brake,
     sources::Sources,
     timestamp,
 };
@@ -68,28 +65,20 @@ pub(crate) struct Host {
     log_lines: Cell<usize>,
 }
 
-/// The two functions that the prelude hands to the compiler.
-pub(crate) struct Environment<'js> {
-    /// `JOB_TYPE` without unknown keys.
-    pub(crate) declaration: Function<'js>,
-    /// Makes the `job` object from its fields.
-    pub(crate) make_job: Function<'js>,
-}
-
 /// What a native function was called with. Missing arguments read as `undefined`.
-struct Arguments<'js>(Vec<JsValue<'js>>);
+pub(crate) struct Arguments<'js>(pub(crate) Vec<JsValue<'js>>);
 
 impl<'js> Arguments<'js> {
-    fn value(&self, ctx: &Ctx<'js>, index: usize) -> JsValue<'js> {
+    pub(crate) fn value(&self, ctx: &Ctx<'js>, index: usize) -> JsValue<'js> {
         let value = self.0.get(index).cloned();
         value.unwrap_or_else(|| JsValue::new_undefined(ctx.clone()))
     }
 
-    fn text(&self, ctx: &Ctx<'js>, index: usize) -> JsResult<String> {
+    pub(crate) fn text(&self, ctx: &Ctx<'js>, index: usize) -> JsResult<String> {
         export::text(&self.value(ctx, index))
     }
 
-    fn integer(&self, ctx: &Ctx<'js>, index: usize) -> JsResult<i64> {
+    pub(crate) fn integer(&self, ctx: &Ctx<'js>, index: usize) -> JsResult<i64> {
         export::integer(&self.value(ctx, index))
     }
 }
@@ -132,7 +121,7 @@ impl Host {
         export::object(value, place, &self.budget).map_err(|error| self.refuse(ctx, error))
     }
 
-    fn refuse(&self, ctx: &Ctx<'_>, error: ExportError) -> rquickjs::Error {
+    pub(crate) fn refuse(&self, ctx: &Ctx<'_>, error: ExportError) -> rquickjs::Error {
         match error {
             ExportError::Js(error) => error,
             ExportError::Refused { place, problem } => {
@@ -156,12 +145,16 @@ impl Host {
         thrown
     }
 
-    fn frames(&self, ctx: &Ctx<'_>, range: &str) -> JsResult<FrameSet> {
+    pub(crate) fn frames(&self, ctx: &Ctx<'_>, range: &str) -> JsResult<FrameSet> {
         let parsed = FrameSet::parse_limited(range, self.frames_max);
         parsed.map_err(|error| Exception::throw_message(ctx, &error.to_string()))
     }
 
-    fn frame_chunks<'js>(&self, ctx: &Ctx<'js>, args: &Arguments<'js>) -> JsResult<JsValue<'js>> {
+    pub(crate) fn frame_chunks<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        args: &Arguments<'js>,
+    ) -> JsResult<JsValue<'js>> {
         let set = self.frames(ctx, &args.text(ctx, 0)?)?;
         let chunks = set.chunks(args.integer(ctx, 1)?);
         let chunks = chunks.map_err(|error| Exception::throw_message(ctx, &error.to_string()))?;
@@ -175,7 +168,20 @@ impl Host {
         Ok(array.into_value())
     }
 
-    fn add_task<'js>(&self, ctx: &Ctx<'js>, args: &Arguments<'js>) -> JsResult<JsValue<'js>> {
+    pub(crate) fn task_count(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// A budget of its own for a copy that stays inside the machine, under its memory limit.
+    pub(crate) fn copy_budget(&self) -> Cell<usize> {
+        Cell::new(self.output_bytes_max)
+    }
+
+    pub(crate) fn add_task<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        args: &Arguments<'js>,
+    ) -> JsResult<JsValue<'js>> {
         let task: Object<'js> = args.value(ctx, 0).get()?;
         let index = self.tasks.borrow().len();
         if index >= self.tasks_max {
@@ -228,7 +234,11 @@ impl Host {
     }
 
     /// A task as the script sees it in `job.tasks`.
-    fn task_at<'js>(&self, ctx: &Ctx<'js>, args: &Arguments<'js>) -> JsResult<JsValue<'js>> {
+    pub(crate) fn task_at<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        args: &Arguments<'js>,
+    ) -> JsResult<JsValue<'js>> {
         let tasks = self.tasks.borrow();
         let task = usize::try_from(args.integer(ctx, 0)?)
             .ok()
@@ -257,8 +267,7 @@ impl Host {
         export::to_js(ctx, &view)
     }
 
-    fn log(&self, ctx: &Ctx<'_>, args: &Arguments<'_>, text: &str) -> JsResult<()> {
-        let _ = ctx;
+    pub(crate) fn log(&self, args: &Arguments<'_>, text: &str) {
         let line = self.log_lines.get();
         self.log_lines.set(line.saturating_add(1));
         if line >= LOG_LINES_MAX {
@@ -268,7 +277,7 @@ impl Host {
                     "further output of this run is left out"
                 );
             }
-            return Ok(());
+            return;
         }
         let shown: String = text.chars().take(LOG_CHARACTERS_MAX).collect();
         if args.0.first().and_then(JsValue::as_bool) == Some(true) {
@@ -276,10 +285,9 @@ impl Host {
         } else {
             tracing::info!(script = self.script, "{shown}");
         }
-        Ok(())
     }
 
-    fn format_timestamp(&self, ctx: &Ctx<'_>, millis: Option<f64>) -> JsResult<String> {
+    pub(crate) fn format_timestamp(&self, ctx: &Ctx<'_>, millis: Option<f64>) -> JsResult<String> {
         let Some(millis) = millis else {
             return Ok(timestamp::NO_TIME.to_owned());
         };
@@ -288,7 +296,7 @@ impl Host {
         Ok(timestamp::format_local(&moment))
     }
 
-    fn calendar<'js>(&self, ctx: &Ctx<'js>, millis: f64) -> JsResult<JsValue<'js>> {
+    pub(crate) fn calendar<'js>(&self, ctx: &Ctx<'js>, millis: f64) -> JsResult<JsValue<'js>> {
         let moment = timestamp::at_millis(millis, &self.zone)
             .ok_or_else(|| Exception::throw_range(ctx, "not a valid time"))?;
         let parts = json!({
@@ -301,7 +309,11 @@ impl Host {
         export::to_js(ctx, &parts)
     }
 
-    fn resolve<'js>(&self, ctx: &Ctx<'js>, args: &Arguments<'js>) -> JsResult<JsValue<'js>> {
+    pub(crate) fn resolve<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        args: &Arguments<'js>,
+    ) -> JsResult<JsValue<'js>> {
         let (folder, request) = (args.text(ctx, 0)?, args.text(ctx, 1)?);
         let found = modules::resolve(&self.sources, &folder, &request);
         let found = found.map_err(|problem| Exception::throw_message(ctx, &problem))?;
@@ -316,7 +328,7 @@ impl Host {
     }
 
     /// Compiles a CommonJS module to its function. The wrapper adds no line, so positions hold.
-    fn load_module<'js>(&self, ctx: &Ctx<'js>, path: &str) -> JsResult<JsValue<'js>> {
+    pub(crate) fn load_module<'js>(&self, ctx: &Ctx<'js>, path: &str) -> JsResult<JsValue<'js>> {
         let text = self.module_text(ctx, path)?;
         let wrapped = format!("(function (exports, require, module) {{{text}\n}})");
         let mut options = EvalOptions::default();
@@ -325,7 +337,7 @@ impl Host {
         ctx.eval_with_options(wrapped, options)
     }
 
-    fn parse_module<'js>(&self, ctx: &Ctx<'js>, path: &str) -> JsResult<JsValue<'js>> {
+    pub(crate) fn parse_module<'js>(&self, ctx: &Ctx<'js>, path: &str) -> JsResult<JsValue<'js>> {
         let text = self.module_text(ctx, path)?;
         let parsed: Value = serde_json::from_str(&text)
             .map_err(|error| Exception::throw_syntax(ctx, &format!("{path}: {error}")))?;
@@ -343,128 +355,4 @@ fn identity<'js>(ctx: &Ctx<'js>, task: &Object<'js>) -> JsResult<(Uuid, String)>
 
 pub(crate) fn saturate(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
-}
-
-/// Sets the environment up: native functions first, then the prelude on top of them.
-pub(crate) fn install<'js>(ctx: &Ctx<'js>, host: &Rc<Host>) -> JsResult<Environment<'js>> {
-    let natives = Object::new(ctx.clone())?;
-    define_tasks(ctx, &natives, host)?;
-    define_helpers(ctx, &natives, host)?;
-    define_paths(ctx, &natives, host)?;
-    define_modules(ctx, &natives, host)?;
-    let mut options = EvalOptions::default();
-    options.filename = Some(PRELUDE.to_owned());
-    let prelude: Function<'js> = ctx.eval_with_options(include_str!("prelude.js"), options)?;
-    let made: Object<'js> = prelude.call((natives,))?;
-    Ok(Environment {
-        declaration: made.get("declaration")?,
-        make_job: made.get("makeJob")?,
-    })
-}
-
-fn define<'js, F, R>(
-    ctx: &Ctx<'js>,
-    natives: &Object<'js>,
-    host: &Rc<Host>,
-    name: &str,
-    body: F,
-) -> JsResult<()>
-where
-    F: Fn(&Ctx<'js>, &Host, &Arguments<'js>) -> JsResult<R> + 'js,
-    R: IntoJs<'js> + 'js,
-{
-    let host = Rc::clone(host);
-    let function = Function::new(
-        ctx.clone(),
-        move |ctx: Ctx<'js>, args: Rest<JsValue<'js>>| body(&ctx, &host, &Arguments(args.0)),
-    )?;
-    natives.set(name, function.with_name(name)?)
-}
-
-fn define_tasks<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "newUUID", |_, _, _| {
-        Ok(Uuid::new_v4().to_string())
-    })?;
-    define(ctx, natives, host, "integer", |ctx, _, args| {
-        // Counts fit a JavaScript number exactly, larger ones are cut at their use anyway.
-        Ok(saturate(args.integer(ctx, 0)?))
-    })?;
-    define(ctx, natives, host, "copyParameters", |ctx, host, args| {
-        // A budget of its own: the copy lives inside the machine, under its memory limit.
-        let budget = Cell::new(host.output_bytes_max);
-        let copied = export::object(args.value(ctx, 0), "command parameters: value", &budget);
-        let copied = copied.map_err(|error| host.refuse(ctx, error))?;
-        export::to_js(ctx, &Value::Object(copied))
-    })?;
-    define(ctx, natives, host, "addTask", |ctx, host, args| {
-        host.add_task(ctx, args)
-    })?;
-    define(ctx, natives, host, "taskAt", |ctx, host, args| {
-        host.task_at(ctx, args)
-    })?;
-    define(ctx, natives, host, "taskCount", |_, host, _| {
-        Ok(host.tasks.borrow().len())
-    })
-}
-
-fn define_helpers<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "frameChunker", |ctx, host, args| {
-        host.frame_chunks(ctx, args)
-    })?;
-    define(ctx, natives, host, "frameCount", |ctx, host, args| {
-        Ok(host.frames(ctx, &args.text(ctx, 0)?)?.count())
-    })?;
-    define(ctx, natives, host, "shellSplit", |ctx, _, args| {
-        let words = shell_split(&args.text(ctx, 0)?);
-        words.map_err(|error| Exception::throw_message(ctx, &error.to_string()))
-    })?;
-    define(ctx, natives, host, "log", |ctx, host, args| {
-        host.log(ctx, args, &args.text(ctx, 1)?)
-    })?;
-    define(ctx, natives, host, "formatTimestamp", |ctx, host, args| {
-        let millis = args.value(ctx, 0);
-        host.format_timestamp(ctx, millis.as_number())
-    })?;
-    define(ctx, natives, host, "calendar", |ctx, host, args| {
-        host.calendar(ctx, args.value(ctx, 0).get()?)
-    })
-}
-
-fn define_paths<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "basename", |ctx, _, args| {
-        Ok(paths::basename(&args.text(ctx, 0)?))
-    })?;
-    define(ctx, natives, host, "dirname", |ctx, _, args| {
-        Ok(paths::dirname(&args.text(ctx, 0)?))
-    })?;
-    define(ctx, natives, host, "stem", |ctx, _, args| {
-        Ok(paths::stem(&args.text(ctx, 0)?))
-    })?;
-    define(ctx, natives, host, "join", |_, _, args| {
-        let elements: JsResult<Vec<String>> = args.0.iter().map(export::text).collect();
-        Ok(paths::join(&elements?))
-    })?;
-    define(ctx, natives, host, "cwd", |ctx, _, _| {
-        let folder = std::env::current_dir();
-        let folder = folder.map_err(|error| Exception::throw_message(ctx, &error.to_string()))?;
-        Ok(folder.to_string_lossy().into_owned())
-    })?;
-    // Scripts compare with the names that the Go language uses.
-    let platform = match std::env::consts::OS {
-        "macos" => "darwin",
-        other => other,
-    };
-    natives.set("platform", platform)
-}
-
-fn define_modules<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "resolve", |ctx, host, args| {
-        host.resolve(ctx, args)
-    })?;
-    define(ctx, natives, host, "loadModule", |ctx, host, args| {
-        host.load_module(ctx, &args.text(ctx, 0)?)
-    })?;
-    define(ctx, natives, host, "parseModule", |ctx, host, args| {
-        host.parse_module(ctx, &args.text(ctx, 0)?)
-    })
 }

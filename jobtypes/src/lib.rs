@@ -14,6 +14,7 @@
 mod catalog;
 mod compiler;
 mod declaration;
+mod environment;
 mod error;
 mod etag;
 mod export;

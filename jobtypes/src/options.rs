@@ -25,7 +25,7 @@ pub struct Options {
     /// How long the top level of a script may take when it is loaded. Short: a folder full of
     /// endless loops must not hold up the start.
     pub load_time_max: Duration,
-    /// Memory of one virtual machine.
+    /// Memory of one virtual machine. The environment itself takes about 2 MiB of it.
     pub memory_bytes_max: usize,
     /// Stack of one virtual machine. Must fit into the calling thread with room to spare.
     pub stack_bytes_max: usize,

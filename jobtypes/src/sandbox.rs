@@ -3,7 +3,9 @@
 //!
 //! Time is limited by the engine's interrupt hook, which a script can neither see nor catch. It is
 //! asked between JavaScript operations: a single built-in operation (sorting a huge array) runs to
-//! its end first. What scripts find inside the machine is `host`'s part.
+//! its end first. Memory is limited inside the engine; its own compiler does not survive every failed
+//! allocation, so a script that builds code (`new Function`, `new RegExp`) out of the last free bytes
+//! can still end the process. What scripts find inside the machine is `host`'s part.
 
 use std::{
     sync::{
@@ -127,7 +129,9 @@ fn translate(script: &str, options: &Options, caught: CaughtError<'_>) -> Error 
         CaughtError::Exception(exception) => {
             let message = exception.message().unwrap_or_default();
             let location = location(&exception);
-            if message == "out of memory" {
+            // With no memory left, not even the message of the engine's own error fits.
+            let text = describe(exception.as_object().as_value());
+            if message == "out of memory" || text == "InternalError" {
                 return memory_limit();
             }
             if message == "Maximum call stack size exceeded" {
@@ -137,7 +141,7 @@ fn translate(script: &str, options: &Options, caught: CaughtError<'_>) -> Error 
                     location,
                 };
             }
-            (describe(exception.as_object().as_value()), location)
+            (text, location)
         }
     };
     Error::Thrown {

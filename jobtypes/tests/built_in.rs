@@ -111,6 +111,7 @@ fn standard_submission() {
         ]
     );
     let mut ids: Vec<_> = job.tasks.iter().map(|task| task.uuid).collect();
+    ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 5);
     for task in &job.tasks[..4] {

@@ -87,6 +87,30 @@ fn memory_bombs() {
     }
 }
 
+/// Wherever in the engine the last byte is missing, the run ends with an answer and not with a crash.
+#[test]
+fn memory_runs_out_anywhere() {
+    let bombs = [
+        "const a = {}; for (let i = 0; ; i++) a['k' + i] = i;",
+        "const a = []; for (let i = 0; ; i++) a.push({i, j: {k: [i]}});",
+        "const a = new Map(); for (let i = 0; ; i++) a.set(i, {});",
+        "const a = []; for (let i = 0; ; i++) a.push(function () { return a; });",
+        "const a = []; for (let i = 0; ; i++) a.push(author.Command('t' + i, {a: [i, {b: 'text'}]}));",
+        "const a = []; for (let i = 0; ; i++) { try { null.x; } catch (e) { a.push(e); } }",
+        "let a = []; for (;;) a = [a, a.slice(), new Uint8Array(1000)];",
+    ];
+    for body in bombs {
+        for step in 0..6 {
+            let limit = 4_000_000 + step * 333_337;
+            let error = run(body, |options| options.memory_bytes_max = limit);
+            assert!(
+                matches!(error, Error::MemoryLimit { .. }),
+                "{body} {limit}: {error:?}"
+            );
+        }
+    }
+}
+
 /// Deep recursion is an error with its place, not a crash, also through native functions.
 #[test]
 fn deep_recursion() {
