@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Between a Server and its Managers: the link upward, and the mirrors of those below.
 
-use crate::{Error, data_dir::DataDir, view::View};
+use std::sync::Arc;
+
+use crate::{Error, data_dir::DataDir, node::Node, view::View};
 
 /// Mirrors of linked Managers' site journals, on a Server.
 #[derive(Default)]
@@ -39,4 +41,11 @@ impl Link {
 
     /// Ends in order.
     pub fn close(&self) {}
+}
+
+/// Keeps the link upward going until the process stops.
+pub async fn run(node: Arc<Node>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    if node.link.is_linked() {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }
 }

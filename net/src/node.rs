@@ -47,6 +47,8 @@ pub struct NodeOptions {
     pub data: PathBuf,
     /// What part it plays.
     pub role: Role,
+    /// The Server to link to, with a link token at the first time.
+    pub link: Option<(String, Option<String>)>,
 }
 
 /// A running Server or Manager.
