@@ -33,7 +33,11 @@ async fn a_worker_registers_once_and_runs_tasks_one_after_the_other() {
     assert_eq!(worker.shut_down().await, ExitReason::Shutdown);
 
     let worker = RunningWorker::start(&manager, dir.path());
-    manager.until("a second sign-on", |heard| (heard.sign_ons.len() == 2).then_some(())).await;
+    manager
+        .until("a second sign-on", |heard| {
+            (heard.sign_ons.len() == 2).then_some(())
+        })
+        .await;
     worker.shut_down().await;
     manager.change(|heard| {
         assert_eq!(heard.registrations.len(), 1);

@@ -106,7 +106,11 @@ fn run(
     Ok(())
 }
 
-async fn serve_until_stopped(node: &Arc<Node>, place: &Place, workers: u32) -> anyhow::Result<Served> {
+async fn serve_until_stopped(
+    node: &Arc<Node>,
+    place: &Place,
+    workers: u32,
+) -> anyhow::Result<Served> {
     let listener = serve::listen(&place.listen).await?;
     let address = listener.local_addr().context("read the address")?;
     if !address.ip().is_loopback() {
@@ -116,7 +120,11 @@ async fn serve_until_stopped(node: &Arc<Node>, place: &Place, workers: u32) -> a
              address, or put it behind something that asks who they are"
         );
     }
-    println!("Tablao listens on http://{}/ (dashboard: http://{}/app/)", shown(address), shown(address));
+    println!(
+        "Tablao listens on http://{}/ (dashboard: http://{}/app/)",
+        shown(address),
+        shown(address)
+    );
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut running = Vec::new();
     for number in 1..=workers {

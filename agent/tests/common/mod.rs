@@ -162,7 +162,10 @@ fn router(manager: Manager) -> Router {
         .route("/api/v3/worker/task/{task}", post(update))
         .route("/api/v3/worker/task/{task}/may-i-run", get(may_i_run))
         .route("/api/v3/worker/task/{task}/output-produced", post(preview))
-        .route("/api/farm/v1/worker/thumbnails/{shot}/{name}", post(thumbnail))
+        .route(
+            "/api/farm/v1/worker/thumbnails/{shot}/{name}",
+            post(thumbnail),
+        )
         .with_state(manager)
 }
 
@@ -227,7 +230,10 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
     let ready = manager.until("work", |heard| {
         (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
     });
-    if tokio::time::timeout(Duration::from_secs(20), ready).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(20), ready)
+        .await
+        .is_err()
+    {
         return StatusCode::NO_CONTENT.into_response();
     }
     manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
