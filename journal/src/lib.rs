@@ -14,6 +14,7 @@
 
 mod batch;
 mod cursor;
+mod encode;
 mod erase;
 mod error;
 pub mod files;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::{Appended, Log, LogFuture, Sealed};
-use crate::batch::{Batch, Origin, RawBatch, check_draft, encode_drafts, genesis_chain};
+use crate::batch::{Batch, RawBatch, genesis_chain};
+use crate::encode::{Origin, check_draft, encode_drafts};
 use crate::error::Error;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::record::Draft;
