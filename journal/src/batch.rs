@@ -169,29 +169,21 @@ impl<'a> RawBatch<'a> {
         ChainValue(field::bytes(self.bytes, self.bytes.len() - 32))
     }
 
-    /// Walks the records and computes the chain value after them.
-    fn walk(
-        &self,
-        before: ChainValue,
-        mut visit: impl FnMut(RecordView<'a>, Option<[u8; 32]>),
-    ) -> Result<ChainValue, Flaw> {
-        let mut hasher = chain_hasher(before, &self.header);
-        let mut rest = self.body();
-        for _ in 0..self.header.count {
-            let (view, after) = RecordView::decode(rest)?;
-            let detail_hash = view.chain(&mut hasher);
-            visit(view, detail_hash);
-            rest = after;
+    /// Every record, or the flaw that keeps the rest from being read.
+    pub(crate) fn views(&self) -> Views<'a> {
+        Views {
+            rest: self.body(),
+            left: self.header.count,
         }
-        if !rest.is_empty() {
-            return Err(Flaw::Records);
-        }
-        Ok(ChainValue(*hasher.finalize().as_bytes()))
     }
 
     /// The chain value after this batch in a journal that stood at `before`.
     pub(crate) fn chain_after(&self, before: ChainValue) -> Result<ChainValue, Flaw> {
-        self.walk(before, |_, _| {})
+        let mut hasher = chain_hasher(before, &self.header);
+        for view in self.views() {
+            view?.chain(&mut hasher);
+        }
+        Ok(ChainValue(*hasher.finalize().as_bytes()))
     }
 
     /// Checks that the batch continues a journal that has reached `next` with `before`.
@@ -206,20 +198,14 @@ impl<'a> RawBatch<'a> {
         }
     }
 
-    /// Checks like `verify` and gives the records.
-    pub(crate) fn open(&self, next: Lsn, before: ChainValue) -> Result<Batch, Flaw> {
-        if self.header.first != next {
-            return Err(Flaw::OutOfSequence);
-        }
-        let header = &self.header;
+    /// The batch with its records. Only for one that was verified.
+    pub(crate) fn to_batch(self) -> Result<Batch, Flaw> {
+        let header = self.header;
         let mut records = Vec::with_capacity(header.count as usize);
         let mut lsn = header.first;
-        let chain = self.walk(before, |view, detail_hash| {
-            records.push(view.to_record(lsn, header.time_us, detail_hash));
+        for view in self.views() {
+            records.push(view?.to_record(lsn, header.time_us));
             lsn = lsn.next();
-        })?;
-        if chain != self.chain() {
-            return Err(Flaw::Chain);
         }
         Ok(Batch {
             first: header.first,
@@ -227,29 +213,45 @@ impl<'a> RawBatch<'a> {
             time_us: header.time_us,
             durable_upto: header.durable_upto,
             incarnation: header.incarnation,
-            chain,
+            chain: self.chain(),
             records,
         })
     }
 
-    /// Calls `visit` with the kind of every record. Only for a batch that was verified.
-    pub(crate) fn for_each_kind(&self, mut visit: impl FnMut(u16)) {
-        let mut rest = self.body();
-        while let Ok((view, following)) = RecordView::decode(rest) {
-            visit(view.kind);
-            rest = following;
-        }
-    }
-
-    /// The time of the last record. Only for a batch whose records were walked before.
+    /// The time of the last record. Only for a batch that was verified.
     pub(crate) fn last_time_us(&self) -> u64 {
-        let mut rest = self.body();
-        let mut after_us = 0;
-        while let Ok((view, following)) = RecordView::decode(rest) {
-            after_us = view.time_after_us;
-            rest = following;
+        let last = self.views().filter_map(Result::ok).last();
+        let after_us = last.map_or(0, |view| u64::from(view.time_after_us));
+        self.header.time_us.saturating_add(after_us)
+    }
+}
+
+/// Walks the records of a batch; a body that does not end with the last one is a flaw.
+pub(crate) struct Views<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Views<'a> {
+    type Item = Result<RecordView<'a>, Flaw>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
         }
-        self.header.time_us.saturating_add(u64::from(after_us))
+        self.left -= 1;
+        let view = match RecordView::decode(self.rest) {
+            Ok((_, rest)) if self.left == 0 && !rest.is_empty() => Err(Flaw::Records),
+            Ok((view, rest)) => {
+                self.rest = rest;
+                Ok(view)
+            }
+            Err(flaw) => Err(flaw),
+        };
+        if view.is_err() {
+            self.left = 0;
+        }
+        Some(view)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::flaw::Flaw;
 use crate::folder::{Segment, linked_segments, open_segment};
 use crate::mark::{CleanMark, write_whole};
 use crate::position::{JournalId, Lsn};
-use crate::record::{DetailView, RecordView};
+use crate::record::DetailView;
 use crate::scan::{Expected, Tail, scan};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
@@ -88,10 +88,9 @@ fn erase_in_batch(
 ) -> Result<Option<Vec<u8>>, Flaw> {
     let mut body = Vec::with_capacity(raw.body().len());
     let mut changed = false;
-    let mut rest = raw.body();
     let mut lsn = raw.header.first;
-    for _ in 0..raw.header.count {
-        let (mut view, after) = RecordView::decode(rest)?;
+    for view in raw.views() {
+        let mut view = view?;
         if let DetailView::Present(detail) = view.detail
             && erase(lsn)
         {
@@ -99,7 +98,6 @@ fn erase_in_batch(
             changed = true;
         }
         view.encode(&mut body);
-        rest = after;
         lsn = lsn.next();
     }
     if !changed {

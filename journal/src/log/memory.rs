@@ -78,7 +78,10 @@ impl MemoryLog {
         let mut bytes = Vec::new();
         encode_drafts(origin, first, state.chain, &[(time_us, draft)], &mut bytes);
         let batch = RawBatch::parse(&bytes, state.id)
-            .and_then(|raw| raw.open(first, state.chain))
+            .and_then(|raw| {
+                raw.verify(first, state.chain)?;
+                raw.to_batch()
+            })
             .expect("a batch that was just encoded is whole");
         let last = batch.last;
         state.next = last.next();
