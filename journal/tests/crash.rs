@@ -178,6 +178,37 @@ fn a_crash_during_recovery_loses_nothing() {
     }
 }
 
+/// What recovery counts is durable from then on, also if the process before was killed between
+/// its write and its sync, and even if that sync had failed and the kernel forgot the bytes.
+#[test]
+fn what_recovery_counts_survives_the_next_power_loss() {
+    let mut unsynced = 0;
+    for sync in 1..60 {
+        for forgotten in [false, true] {
+            let (memory, frozen) = faulty(FaultPlan {
+                freeze_at_sync: Some(sync),
+                ..FaultPlan::default()
+            });
+            let files: Arc<dyn FileStore> = Arc::new(frozen);
+            scripted_life(&files);
+            if forgotten {
+                memory.forget_what_is_dirty();
+            }
+            // The next process sees what was written, synced or not, and tells the world.
+            let same_machine: Arc<dyn FileStore> = Arc::new(memory.clone());
+            let next = open(&same_machine, &script_options()).recovery.next_lsn;
+            let context = format!("sync {sync}, forgotten: {forgotten}");
+            recovers(
+                &memory.after(PowerLoss::UnsyncedLost),
+                next.get() - 1,
+                &context,
+            );
+            unsynced += 1;
+        }
+    }
+    assert!(unsynced > 100);
+}
+
 /// A full disk is reported as one, poisons the writer for good, and costs nothing acknowledged,
 /// however many bytes there were room for.
 #[test]
