@@ -61,6 +61,19 @@ pub(crate) fn make(
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, ImageError> {
+    match decode_plain(path) {
+        // A multilayer render has no plain colour channels; its layers are looked through.
+        Err(error) if is_exr(path) => crate::exr_layers::decode(path).ok_or(error),
+        other => other,
+    }
+}
+
+fn is_exr(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("exr"))
+}
+
+fn decode_plain(path: &Path) -> Result<DynamicImage, ImageError> {
     let mut reader = ImageReader::open(path)?.with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODE_BYTES_MAX);
