@@ -102,6 +102,13 @@ pub struct Encoded {
     manifest: Manifest,
 }
 
+impl Encoded {
+    /// How many rows are to be written.
+    pub fn changed_rows(&self) -> usize {
+        self.changed.len()
+    }
+}
+
 /// What is known of the store's content.
 #[derive(Debug)]
 struct State {
