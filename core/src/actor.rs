@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 /// The kind of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     /// A person.
     User,
@@ -37,6 +38,7 @@ impl ActorKind {
 
 /// The door through which a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Via {
     /// The dashboard.
     Web,

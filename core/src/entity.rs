@@ -49,6 +49,7 @@ pub struct FailPolicy {
 
 /// How a job came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobSource {
     /// Submitted by somebody.
     Submitted,
@@ -107,6 +108,7 @@ pub struct JobFacts {
 
 /// A reason why a job is kept from running, apart from its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// A person holds it.
     Person,
@@ -186,6 +188,7 @@ pub struct Task {
 
 /// How a worker takes part in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// A Flamenco worker: knows no attempts.
     Flamenco,
@@ -195,6 +198,7 @@ pub enum Protocol {
 
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptState {
     /// Handed out; the worker has not said yet that it started.
     Assigned,
@@ -278,6 +282,7 @@ pub struct StatusRequest {
 
 /// Where a status request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StatusRequestSource {
     /// A person.
     Person,
@@ -393,6 +398,7 @@ pub struct RemoteRequest {
 
 /// What a Server may ask of a Manager about a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RemoteVerb {
     /// Bring the job to a status.
     SetStatus(JobStatus),

@@ -47,6 +47,7 @@ macro_rules! facts {
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// This many events follow in the same batch.
     Events(u32),
@@ -56,6 +57,7 @@ pub enum Outcome {
 
 /// Where the body of a decision is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Body {
     /// In the decision's details.
     Inline,
@@ -67,6 +69,7 @@ pub enum Body {
 
 /// Why an attempt was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopCause {
     /// Its job was canceled.
     JobCanceled,
@@ -82,6 +85,7 @@ pub enum StopCause {
 
 /// What kind of failure ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// Not said.
     Unknown,
@@ -105,6 +109,7 @@ pub enum FailureClass {
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// Its task is done.
     Completed,
@@ -131,6 +136,7 @@ pub enum AttemptOutcome {
 
 /// What a late report wanted to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LateReport {
     /// That it started.
     Started,
@@ -146,6 +152,7 @@ pub enum LateReport {
 
 /// What becomes of the steps of tasks that change status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StepsChange {
     /// They stay.
     Keep,

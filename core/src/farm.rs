@@ -241,6 +241,21 @@ impl Farm {
             .map(|index| u16::try_from(index).expect("as many as intern_type made"))
     }
 
+    /// Some job that could run had its earliest start within this time: after `from`, until `to`.
+    pub fn has_job_starting(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.jobs.values().any(|job| {
+            job.state.status.is_schedulable()
+                && (job.state.facts.not_before)
+                    .is_some_and(|not_before| from < not_before && not_before <= to)
+        })
+    }
+
+    /// Passes over a record of a kind that this build may skip.
+    pub fn skip(&mut self, lsn: Lsn) {
+        debug_assert_eq!(lsn, self.position.next(), "records are passed in order");
+        self.position = lsn;
+    }
+
     /// The job's status, holds and dependencies on other jobs let it run.
     pub fn is_eligible(&self, job: &Job) -> bool {
         job.state.status.is_schedulable()

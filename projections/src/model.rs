@@ -47,6 +47,11 @@ impl ReadModel {
         }
     }
 
+    /// Passes over a record of a kind that this build may skip.
+    pub fn skip(&mut self, lsn: tablao_core::Lsn) {
+        self.farm.skip(lsn);
+    }
+
     /// The facts.
     pub fn farm(&self) -> &Farm {
         &self.farm

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A small Manager for tests of the Worker: hands out what a test puts in, keeps what it hears.
+//!
+//! It speaks the worker endpoints over real HTTP and decides nothing by itself. Tests wait for
+//! what they want to see, never for time to pass.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tablao_agent::{Error, ExitReason, Options};
+use tokio::sync::{oneshot, watch};
+
+/// Everything the Manager was told and has to say.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub tasks: VecDeque<Value>,
+    pub updates: Vec<(String, Value)>,
+    pub thumbnails: Vec<(String, HeaderMap, Vec<u8>)>,
+    pub previews: usize,
+    pub registrations: Vec<Value>,
+    pub sign_ons: Vec<Value>,
+    pub sign_offs: usize,
+    pub statuses: Vec<String>,
+    pub asks: usize,
+    pub prefer: Option<String>,
+    /// A status that is asked for.
+    pub requested: Option<String>,
+    /// Answer to may-i-run.
+    pub stop_running: Option<(String, bool)>,
+    /// Status code for task updates; 0 is 204.
+    pub update_code: u16,
+    /// Status code for the next sign-ons, in order.
+    pub sign_on_codes: VecDeque<u16>,
+    /// Whether 403 comes as a proxy would send it.
+    pub as_proxy: bool,
+}
+
+/// A running Manager; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    heard: Arc<Mutex<Heard>>,
+    changed: watch::Sender<u64>,
+    pub url: String,
+}
+
+impl Manager {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let manager = Self {
+            heard: Arc::default(),
+            changed: watch::Sender::new(0),
+            url,
+        };
+        let app = router(manager.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        manager
+    }
+
+    pub fn change<T>(&self, action: impl FnOnce(&mut Heard) -> T) -> T {
+        let result = action(&mut self.heard.lock().unwrap());
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Waits until the test sees what it waits for.
+    pub async fn until<T>(&self, what: &str, mut seen: impl FnMut(&Heard) -> Option<T>) -> T {
+        let mut changes = self.changed.subscribe();
+        let wait = async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(result) = seen(&self.heard.lock().unwrap()) {
+                    return result;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(120), wait).await {
+            Ok(result) => result,
+            Err(_) => panic!("never saw {what}: {:#?}", self.heard.lock().unwrap()),
+        }
+    }
+
+    /// Waits for the end of a task and returns the update that told it.
+    pub async fn task_end(&self, task: &str) -> Value {
+        self.until(&format!("the end of {task}"), |heard| {
+            let updates = heard.updates.iter();
+            updates
+                .filter(|(id, _)| id == task)
+                .find(|(_, update)| {
+                    matches!(update["taskStatus"].as_str(), Some("completed" | "failed"))
+                })
+                .map(|(_, update)| update.clone())
+        })
+        .await
+    }
+
+    pub fn frames(&self, task: &str) -> Vec<Value> {
+        let heard = self.heard.lock().unwrap();
+        let updates = heard.updates.iter().filter(|(id, _)| id == task);
+        updates
+            .filter_map(|(_, update)| update["tablao"]["frames"].as_array())
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The log of an attempt, put together by offset as the real Manager does.
+    pub fn log(&self, task: &str) -> String {
+        let heard = self.heard.lock().unwrap();
+        let mut log = String::new();
+        for (_, update) in heard.updates.iter().filter(|(id, _)| id == task) {
+            if let Some(text) = update["log"].as_str() {
+                let offset = update["tablao"]["log_offset"].as_u64().unwrap();
+                assert_eq!(offset, log.len() as u64, "a gap or repetition in the log");
+                log.push_str(text);
+            }
+        }
+        log
+    }
+
+    pub fn steps(&self, task: &str) -> u64 {
+        let heard = self.heard.lock().unwrap();
+        let updates = heard.updates.iter().filter(|(id, _)| id == task);
+        updates
+            .filter_map(|(_, update)| update["steps_completed"].as_u64())
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// A task as the Manager hands it out.
+pub fn task(id: &str, commands: Value) -> Value {
+    json!({
+        "uuid": id, "job": "job", "name": id, "status": "active", "priority": 50,
+        "job_priority": 50, "job_type": "test", "task_type": "misc", "commands": commands,
+        "tablao": {
+            "attempt": format!("attempt-{id}"), "lease_ms": 30_000, "start_within_ms": 10_000,
+            "shot": "shot-1", "overwrite": false, "thumbnails": "upload",
+        },
+    })
+}
+
+fn router(manager: Manager) -> Router {
+    Router::new()
+        .route("/api/v3/worker/register-worker", post(register))
+        .route("/api/v3/worker/sign-on", post(sign_on))
+        .route("/api/v3/worker/sign-off", post(sign_off))
+        .route("/api/v3/worker/state", get(state))
+        .route("/api/v3/worker/state-changed", post(state_changed))
+        .route("/api/v3/worker/task", post(next_task))
+        .route("/api/v3/worker/task/{task}", post(update))
+        .route("/api/v3/worker/task/{task}/may-i-run", get(may_i_run))
+        .route("/api/v3/worker/task/{task}/output-produced", post(preview))
+        .route("/api/farm/v1/worker/thumbnails/{shot}/{name}", post(thumbnail))
+        .with_state(manager)
+}
+
+type Told = axum::Json<Value>;
+
+async fn register(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
+    let count = manager.change(|heard| {
+        heard.registrations.push(body.clone());
+        heard.registrations.len()
+    });
+    axum::Json(json!({ "uuid": format!("worker-{count}"), "name": body["name"] })).into_response()
+}
+
+async fn sign_on(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
+    manager.change(|heard| {
+        heard.sign_ons.push(body);
+        match heard.sign_on_codes.pop_front() {
+            Some(code) if heard.as_proxy => {
+                (StatusCode::from_u16(code).unwrap(), "<html>no</html>").into_response()
+            }
+            Some(code) => (
+                StatusCode::from_u16(code).unwrap(),
+                axum::Json(json!({ "message": "unknown worker" })),
+            )
+                .into_response(),
+            None => axum::Json(json!({ "status_requested": "awake" })).into_response(),
+        }
+    })
+}
+
+async fn sign_off(State(manager): State<Manager>) -> StatusCode {
+    manager.change(|heard| heard.sign_offs += 1);
+    StatusCode::NO_CONTENT
+}
+
+async fn state(State(manager): State<Manager>) -> Response {
+    match manager.change(|heard| heard.requested.clone()) {
+        Some(status) => axum::Json(json!({ "status_requested": status })).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+async fn state_changed(State(manager): State<Manager>, axum::Json(body): Told) -> StatusCode {
+    manager.change(|heard| {
+        let status = body["status"].as_str().unwrap().to_owned();
+        if heard.requested.as_ref() == Some(&status) {
+            heard.requested = None;
+        }
+        heard.statuses.push(status);
+    });
+    StatusCode::NO_CONTENT
+}
+
+async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Response {
+    manager.change(|heard| {
+        heard.asks += 1;
+        heard.prefer = headers
+            .get("prefer")
+            .map(|value| value.to_str().unwrap().to_owned());
+    });
+    // Holds the answer back like the real one, until a test has something to say.
+    let ready = manager.until("work", |heard| {
+        (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
+    });
+    if tokio::time::timeout(Duration::from_secs(20), ready).await.is_err() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
+        (Some(status), None) => (
+            StatusCode::LOCKED,
+            axum::Json(json!({ "status_requested": status })),
+        )
+            .into_response(),
+        (_, Some(task)) => axum::Json(task).into_response(),
+        (None, None) => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+async fn update(
+    State(manager): State<Manager>,
+    UrlPath(task): UrlPath<String>,
+    axum::Json(body): Told,
+) -> StatusCode {
+    manager.change(|heard| match heard.update_code {
+        0 => {
+            heard.updates.push((task, body));
+            StatusCode::NO_CONTENT
+        }
+        code => StatusCode::from_u16(code).unwrap(),
+    })
+}
+
+async fn may_i_run(State(manager): State<Manager>) -> Response {
+    let stop = manager.change(|heard| heard.stop_running.clone());
+    let (reason, change) = stop.clone().unwrap_or_default();
+    axum::Json(json!({
+        "mayKeepRunning": stop.is_none(), "reason": reason, "statusChangeRequested": change,
+    }))
+    .into_response()
+}
+
+async fn preview(State(manager): State<Manager>, _body: Bytes) -> StatusCode {
+    manager.change(|heard| heard.previews += 1);
+    StatusCode::ACCEPTED
+}
+
+async fn thumbnail(
+    State(manager): State<Manager>,
+    UrlPath((shot, name)): UrlPath<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let name = format!("{shot}/{name}");
+    manager.change(|heard| heard.thumbnails.push((name, headers, body.to_vec())));
+    StatusCode::NO_CONTENT
+}
+
+/// A Worker running in this process.
+pub struct RunningWorker {
+    shutdown: oneshot::Sender<()>,
+    end: tokio::task::JoinHandle<Result<ExitReason, Error>>,
+}
+
+impl RunningWorker {
+    pub fn start(manager: &Manager, data_dir: &Path) -> Self {
+        let mut options = Options::new(&manager.url, data_dir);
+        options.name = Some("test worker".into());
+        options.supervisor = Some(supervisor());
+        let (shutdown, asked) = oneshot::channel();
+        let end = tokio::spawn(async move {
+            tablao_agent::run(options, async {
+                let _ = asked.await;
+            })
+            .await
+        });
+        Self { shutdown, end }
+    }
+
+    pub async fn shut_down(self) -> ExitReason {
+        self.shutdown.send(()).unwrap();
+        self.end.await.unwrap().unwrap()
+    }
+
+    pub async fn end(self) -> ExitReason {
+        self.end.await.unwrap().unwrap()
+    }
+}
+
+/// The example program that offers `supervise`; Cargo builds it beside the tests.
+pub fn supervisor() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().unwrap().parent().unwrap();
+    let path = target
+        .join("examples")
+        .join(format!("supervisor{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} was not built", path.display());
+    path
+}
