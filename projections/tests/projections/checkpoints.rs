@@ -289,15 +289,33 @@ fn any_mismatch_of_the_stamp_discards() {
 
 /// A store that took the process down while it was opened is not tried a second time.
 #[test]
-fn a_store_that_kills_its_process_is_put_aside() {
+fn a_store_that_kills_its_process_is_deleted() {
     let (folder, store, history) = saved();
     fs::write(folder.path().join("checkpoints.opening"), []).expect("write a file");
     let checkpoints = Checkpoints::open(&store);
     assert!(load(&checkpoints, &history).is_none());
-    assert!(folder.path().join("checkpoints.damaged").is_dir());
     save(&checkpoints, &history, history.len());
     drop(checkpoints);
     assert!(load(&Checkpoints::open(&store), &history).is_some());
+}
+
+/// Somebody's name was erased from the journal: no file beside it may remember it.
+#[test]
+fn forgotten_checkpoints_leave_nothing() {
+    let (folder, store, history) = saved();
+    let holds_name = |folder: &Path| {
+        files(folder).iter().any(|path| {
+            let bytes = fs::read(path).expect("read a file");
+            bytes.windows(8).any(|window| window == b"somebody")
+        })
+    };
+    assert!(holds_name(folder.path()));
+    let checkpoints = Checkpoints::open(&store);
+    checkpoints.forget();
+    assert!(!holds_name(folder.path()));
+    assert!(load(&checkpoints, &history).is_none());
+    save(&checkpoints, &history, history.len());
+    assert!(load(&checkpoints, &history).is_some());
 }
 
 /// A checkpoint costs what changed, not what there is: a second save of an unchanged farm into

@@ -405,6 +405,25 @@ impl World {
         }
     }
 
+    /// A queued job of the first task type for anybody, waiting for at most one other job.
+    pub(crate) fn new_job(&mut self, tasks: u32, after: Option<JobId>) -> NewJob {
+        let (facts, detail) = self.facts(tasks);
+        let facts = JobFacts {
+            tag: None,
+            not_before: None,
+            depends_on_jobs: after.into_iter().collect(),
+            initial: JobStatus::Queued,
+            ..facts
+        };
+        let mut chunk = self.chunk(0, tasks, tasks);
+        chunk.types = vec![TYPES[0].to_owned(); 2];
+        NewJob {
+            facts,
+            detail,
+            chunk,
+        }
+    }
+
     /// A submission in parts, which may break off at any point.
     fn saga(&mut self) -> Request {
         let open = (self.farm.jobs().values())
@@ -417,9 +436,12 @@ impl World {
                 )
             });
         let Some((job, so_far, expected)) = open else {
-            let expected = 5 + self.chance.below(5) as u32;
+            let expected = match self.chance.below(4) {
+                0 => 0,
+                _ => 5 + self.chance.below(5) as u32,
+            };
             let (facts, detail) = self.facts(expected);
-            let chunk = if self.chance.percent(50) {
+            let chunk = if expected > 0 && self.chance.percent(50) {
                 self.chunk(0, 3, expected)
             } else {
                 TaskChunk::default()
@@ -563,12 +585,14 @@ impl World {
             15 => Request::MarkJobDeleted { job },
             16 => self.marked_job(job),
             17 => {
-                let blocked = (self.farm.jobs().get(&job))
-                    .map(|job| job.state.blocked.iter().cloned().collect())
-                    .unwrap_or_default();
+                let blocking = (self.farm.jobs().values())
+                    .map(|job| &job.state)
+                    .find(|state| !state.blocked.is_empty());
                 Request::ClearBlocklist {
-                    job,
-                    entries: blocked,
+                    job: blocking.map_or(job, |state| state.facts.job),
+                    entries: blocking
+                        .map(|state| state.blocked.iter().cloned().collect())
+                        .unwrap_or_default(),
                 }
             }
             _ => self.thumbnail(),

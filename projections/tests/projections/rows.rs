@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tablao_core::{
-    Farm, Request, Timestamp,
+    Answer, Farm, Request, Timestamp,
     decide::{Decided, Env},
 };
 
@@ -76,6 +76,34 @@ proptest! {
         }
         prop_assert_eq!(restored.digest(), world.farm.digest());
     }
+}
+
+/// A job without tasks is completed the moment it is ready. A job that waits for it gets its
+/// turn then, not at the next restart: a farm out of rows must not know better than the live one.
+#[test]
+fn waiting_for_a_job_without_tasks() {
+    let mut world = World::new(1);
+    let register = world.request();
+    world.ask(register);
+    let empty = world.new_job(0, None);
+    let waiting = world.new_job(1, Some(empty.facts.job));
+    world.ask(Request::AcceptJob {
+        job: Box::new(empty.clone()),
+    });
+    world.ask(Request::SubmitJob {
+        job: Box::new(waiting.clone()),
+    });
+    let worker = world.workers()[0];
+    let ask = Request::AskForTask { worker };
+    let idle = answer(&world.farm, &ask, world.farm.time());
+    assert_eq!(idle.map(|decided| decided.answer), Ok(Answer::NoTask));
+    world.ask(Request::ReadyJob {
+        job: empty.facts.job,
+    });
+    let busy = answer(&world.farm, &ask, world.farm.time()).expect("the worker is awake");
+    let restored = Farm::from_rows(world.farm.to_rows()).expect("rows of a farm are a farm");
+    assert_eq!(answer(&restored, &ask, world.farm.time()), Ok(busy.clone()));
+    assert!(matches!(busy.answer, Answer::Assigned { job, .. } if job == waiting.facts.job));
 }
 
 /// The generator reaches what it is there to exercise; a property over empty farms proves nothing.
