@@ -286,7 +286,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Ends an attempt, and writes what follows for its job.
+    ///
+    /// Evidence may name an attempt twice; it ends once.
     pub(super) fn end(&mut self, attempt: &Attempt, ending: Ending) {
+        if self.ended.contains(&attempt.id) {
+            return;
+        }
         let job = &self.farm.jobs[&attempt.job];
         self.ended.push(attempt.id);
         let view = self.view(attempt.job);
