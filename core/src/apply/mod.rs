@@ -214,7 +214,10 @@ impl Farm {
                 };
                 self.hash
                     .add(Leaf::of(Domain::Remote, &(&facts.request, &remote)));
-                self.remotes.insert(facts.request, remote);
+                if let Some(old) = self.remotes.insert(facts.request, remote) {
+                    self.hash
+                        .remove(Leaf::of(Domain::Remote, &(&facts.request, &old)));
+                }
             }
         }
     }

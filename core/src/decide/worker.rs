@@ -43,6 +43,10 @@ impl<'a> Plan<'a> {
         task_types: &[String],
         detail: &WorkerDetail,
     ) -> Answer {
+        if self.farm.workers.contains_key(&worker) {
+            // The same registration again; a second one would forget what the worker runs.
+            return Answer::Done;
+        }
         self.emit_with(
             WorkerRegistered {
                 worker,
