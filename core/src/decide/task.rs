@@ -60,7 +60,7 @@ impl Plan<'_> {
                 self.note_status(job, JobStatus::Queued, reason);
             }
         } else {
-            self.after_task(job, task.number, wanted, reason);
+            self.after_task(job, wanted, reason);
         }
         Ok(Answer::Done)
     }
