@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Answer, Plan};
 use crate::{
-    Detail, JobId, JobStatus, Refusal, TagId, WorkerId,
+    Detail, JobId, JobStatus, Refusal, TagId, TaskStatus, WorkerId,
     entity::{Hold, Job, JobSource},
     event::{
         JobAbandoned, JobAccepted, JobDeleteMarked, JobHeld, JobPriorityChanged, JobPurged,
@@ -151,10 +151,11 @@ impl<'a> Plan<'a> {
                 reason: format!("job {id} lacks tasks"),
             });
         }
-        self.emit(JobReady {
-            job: id,
-            status: starting_status(facts.initial, facts.tasks_expected),
-        });
+        let status = starting_status(facts.initial, facts.tasks_expected);
+        self.emit(JobReady { job: id, status });
+        // Tasks may have been canceled or failed by hand while the others were written down.
+        self.view(id).status = status;
+        self.after_task(job, TaskStatus::Queued, "all of its tasks are there");
         Ok(Answer::Job(id))
     }
 
