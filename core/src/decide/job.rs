@@ -146,7 +146,7 @@ impl<'a> Plan<'a> {
     pub(super) fn ready_job(&mut self, id: JobId) -> Decision {
         let job = self.under_construction(id)?;
         let facts = &job.state.facts;
-        if job.tasks.len() != facts.tasks_expected as usize {
+        if !is_whole(job) {
             return Err(Refusal::UnsoundSubmission {
                 reason: format!("job {id} lacks tasks"),
             });
@@ -177,6 +177,11 @@ impl<'a> Plan<'a> {
             return Ok(Answer::Done);
         }
         let to = job_wish(from, wanted).ok_or(Refusal::JobTransition { from, wanted })?;
+        if to == JobStatus::Requeueing && !is_whole(job) {
+            return Err(Refusal::UnsoundSubmission {
+                reason: format!("job {id} never got all of its tasks; submit it again"),
+            });
+        }
         if from != to {
             self.set_status(job, to, reason);
         }
@@ -289,6 +294,11 @@ impl<'a> Plan<'a> {
         }
         Ok(Answer::Done)
     }
+}
+
+/// All announced tasks are there. An abandoned job never gets there, so it can never run.
+pub(super) fn is_whole(job: &Job) -> bool {
+    job.tasks.len() == job.state.facts.tasks_expected as usize
 }
 
 /// A job without tasks has nothing to wait for.
