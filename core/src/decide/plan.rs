@@ -355,12 +355,6 @@ impl<'a> Plan<'a> {
                 );
                 return;
             }
-            JobStatus::PauseRequested
-                if idle && counts.of(TaskStatus::Completed) < counts.total() =>
-            {
-                self.set_status(job, JobStatus::Paused, "the last running task has ended");
-                return;
-            }
             JobStatus::Queued | JobStatus::Active | JobStatus::PauseRequested => {}
             JobStatus::CancelRequested
             | JobStatus::Canceled
@@ -386,6 +380,11 @@ impl<'a> Plan<'a> {
                 self.set_status(job, JobStatus::Failed, &why);
                 return;
             }
+        }
+        // A pause does not hide a failure: it comes after the question whether the job failed.
+        if view.status == JobStatus::PauseRequested && idle {
+            self.set_status(job, JobStatus::Paused, "the last running task has ended");
+            return;
         }
         self.end_if_stuck(job, &view);
     }
