@@ -53,6 +53,10 @@ impl Farm {
             Event::JobReady(facts) => {
                 let status = facts.status;
                 self.change_job(recorded, facts.job, |job| job.state.status = status);
+                // A job without tasks is completed by this, and others may have waited for it.
+                for waiting in self.schedule.waiting_for(facts.job) {
+                    self.refresh_lanes(waiting);
+                }
             }
             Event::JobAbandoned(facts) => self.change_job(recorded, facts.job, |job| {
                 job.state.status = crate::JobStatus::Failed;
