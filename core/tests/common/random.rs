@@ -422,6 +422,8 @@ impl Wishes {
         }
         let count = if self.awaited {
             self.random.of(&[0, 1])
+        } else if self.troubled {
+            self.random.of(&[4, 6, 8])
         } else {
             self.random.of(&[0, 1, 1, 2, 3, 4, 5, 8])
         };

@@ -152,11 +152,22 @@ impl Wishes {
     }
 
     pub(super) fn configure(&mut self, _: &Farm, _: Timestamp) -> Option<Request> {
+        let strict = self.troubled && !self.random.one_in(3);
+        let (tries, patience, percent) = if strict {
+            // A worker fails tasks for good, and is found to be the one to blame.
+            (1, 2, 100)
+        } else {
+            (
+                self.random.of(&[1, 1, 2, 3]),
+                self.random.of(&[1, 2, 2, 3]),
+                self.random.of(&[1, 10, 40, 60, 100]),
+            )
+        };
         Some(Request::ApplyConfig {
             policy: Policy {
-                task_attempts_max: self.random.of(&[1, 1, 2, 3]),
-                blocklist_threshold: self.random.of(&[1, 2, 2, 3]),
-                fail_percent: self.random.of(&[1, 10, 40, 60, 100]),
+                task_attempts_max: tries,
+                blocklist_threshold: patience,
+                fail_percent: percent,
                 task_timeout_ms: self.random.of(&[0, 600_000]),
                 worker_timeout_ms: self.random.of(&[0, 60_000]),
                 lease_ms: 30_000,
