@@ -53,7 +53,11 @@ impl Farm {
             Event::JobReady(facts) => {
                 let status = facts.status;
                 self.change_job(recorded, facts.job, |job| job.state.status = status);
+<<<<<<< HEAD
                 // A job without tasks is completed at once, and others may wait for that.
+=======
+                // A job without tasks is completed by this, and others may have waited for it.
+>>>>>>> coretests
                 for waiting in self.schedule.waiting_for(facts.job) {
                     self.refresh_lanes(waiting);
                 }
@@ -218,7 +222,10 @@ impl Farm {
                 };
                 self.hash
                     .add(Leaf::of(Domain::Remote, &(&facts.request, &remote)));
-                self.remotes.insert(facts.request, remote);
+                if let Some(old) = self.remotes.insert(facts.request, remote) {
+                    self.hash
+                        .remove(Leaf::of(Domain::Remote, &(&facts.request, &old)));
+                }
             }
         }
     }
