@@ -154,7 +154,7 @@ fn one_life(folder: &Path, life: u64, life_ms: u64) -> BTreeMap<Lsn, String> {
     });
     // Every other life is counted from its first acknowledgement, so that a slow machine, too,
     // is killed under load; the rest from their start, so that opening is hit as well.
-    if life % 2 == 0 {
+    if life.is_multiple_of(2) {
         first_heard.recv().expect("it speaks or ends");
     }
     // The moment is random, and nothing depends on which it is.
