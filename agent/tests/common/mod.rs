@@ -75,7 +75,11 @@ impl Manager {
     }
 
     /// Waits until the test sees what it waits for.
-    pub(crate) async fn until<T>(&self, what: &str, mut seen: impl FnMut(&Heard) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut seen: impl FnMut(&Heard) -> Option<T>,
+    ) -> T {
         let mut changes = self.changed.subscribe();
         let wait = async {
             loop {
