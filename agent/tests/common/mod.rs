@@ -75,7 +75,11 @@ impl Manager {
     }
 
     /// Waits until the test sees what it waits for.
-    pub(crate) async fn until<T>(&self, what: &str, mut seen: impl FnMut(&Heard) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut seen: impl FnMut(&Heard) -> Option<T>,
+    ) -> T {
         let mut changes = self.changed.subscribe();
         let wait = async {
             loop {
@@ -166,7 +170,10 @@ fn router(manager: Manager) -> Router {
         .route("/api/v3/worker/task/{task}", post(update))
         .route("/api/v3/worker/task/{task}/may-i-run", get(may_i_run))
         .route("/api/v3/worker/task/{task}/output-produced", post(preview))
-        .route("/api/farm/v1/worker/thumbnails/{shot}/{name}", post(thumbnail))
+        .route(
+            "/api/farm/v1/worker/thumbnails/{shot}/{name}",
+            post(thumbnail),
+        )
         .with_state(manager)
 }
 
@@ -231,7 +238,10 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
     let ready = manager.until("work", |heard| {
         (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
     });
-    if tokio::time::timeout(Duration::from_secs(20), ready).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(20), ready)
+        .await
+        .is_err()
+    {
         return StatusCode::NO_CONTENT.into_response();
     }
     manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
@@ -317,13 +327,7 @@ impl RunningWorker {
     }
 }
 
-/// The example program with `worker` and `supervise`; Cargo builds it beside the tests.
+/// The program with `worker` and `supervise`.
 pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().unwrap().parent().unwrap();
-    let path = target
-        .join("examples")
-        .join(format!("agent{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} was not built", path.display());
-    path
+    env!("CARGO_BIN_EXE_tablao-agent-program").into()
 }
