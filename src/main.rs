@@ -1,4 +1,39 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The `tablao` command line.
+//! The `tablao` command line: parses, hands to one file per subcommand, turns errors into words
+//! and exit codes.
 
-fn main() {}
+mod commands;
+mod exit;
+mod logging;
+
+use clap::Parser;
+
+use commands::Command;
+
+/// A render farm that can tell you why.
+///
+/// One program plays every part: `tablao up` is a whole farm on this machine; `tablao manager`
+/// and `tablao worker` are its parts on several. Exit codes: 0 done, 1 failed, 2 wrong usage,
+/// 3 damage found, 4 could not reach the farm, 5 refused.
+#[derive(Parser)]
+#[command(name = "tablao", version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    logging: logging::Logging,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> std::process::ExitCode {
+    // Before anything else: the supervisor of a worker's program must be small and quick.
+    let mut raw = std::env::args_os().skip(1);
+    if raw.next().is_some_and(|first| first == "supervise") {
+        return std::process::ExitCode::from(tablao_agent::supervise(raw));
+    }
+    let arguments = Arguments::parse();
+    arguments.logging.start();
+    match arguments.command.run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

@@ -93,6 +93,11 @@ pub enum ExitReason {
     Restart,
 }
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
 /// Runs a Worker until `shutdown` resolves or its Manager tells it to leave.
 ///
 /// A running task is stopped at the end; what it had rendered is published and reported.

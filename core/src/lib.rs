@@ -1,2 +1,40 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Ids, events, requests, state machines and scheduling of a farm, without I/O.
+//! The pure heart of Tablao: what a farm is and how it changes.
+//!
+//! [`Farm::decide`] reads state and answers a [`Request`] with events or a [`Refusal`];
+//! [`Farm::apply`] folds an event in. Live running, recovery, replay and simulation use
+//! these two functions and no others. There is no clock, disk, network or randomness here:
+//! time, positions and seeds arrive in [`Env`].
+
+pub mod actor;
+pub mod codec;
+pub mod decide;
+pub mod detail;
+pub mod digest;
+pub mod entity;
+pub mod event;
+pub mod farm;
+pub mod frames;
+pub mod ids;
+pub mod kind;
+pub mod machine;
+pub mod position;
+pub mod refusal;
+pub mod request;
+pub mod rows;
+pub mod schedule;
+pub mod status;
+
+mod apply;
+
+pub use actor::{Actor, ActorKind, Via};
+pub use decide::{Answer, Decided, Env};
+pub use detail::Detail;
+pub use digest::Digest;
+pub use event::{Event, Recorded};
+pub use farm::Farm;
+pub use ids::*;
+pub use position::{AttemptId, Lsn, Timestamp};
+pub use refusal::Refusal;
+pub use request::Request;
+pub use status::{JobStatus, TaskStatus, WorkerStatus};

@@ -1,2 +1,26 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Wire types, the engine's shell, HTTP APIs, replication and the HTTP client.
+//! The network shell of Tablao: engines, files, the Flamenco 3 API, our own API, replication.
+//!
+//! A handler parses, asks and presents; it decides nothing. What is shown is read from a read
+//! model at the durable position.
+
+pub mod api;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod disk;
+pub mod engine;
+mod error;
+pub mod link;
+pub mod node;
+pub mod previews;
+pub mod records;
+pub mod secrets;
+pub mod serve;
+pub mod submission;
+pub mod task_logs;
+pub mod variables;
+pub mod view;
+
+pub use error::Error;

@@ -1,2 +1,33 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Views folded from the journal, and their checkpoints.
+//!
+//! [`ReadModel`] is what queries are answered from: the core's farm at the durable position,
+//! with the names, reasons and history that the core leaves out. [`Checkpoints`] saves it so
+//! that a restart need not fold the whole journal; whatever it holds can be deleted.
+//!
+//! **Invariant:** nothing in here appends to a journal, and nothing is known only here.
+
+mod attempts;
+mod cadence;
+mod checkpoint;
+mod control;
+mod error;
+mod fold;
+mod frames;
+mod jobs;
+mod model;
+mod rows;
+mod store;
+mod texts;
+mod workers;
+
+pub use attempts::{AttemptPhase, AttemptRow};
+pub use cadence::Cadence;
+pub use checkpoint::{Checkpoints, Encoded, Stamp};
+pub use control::{ManagerRow, PlacementRow, RequestRow};
+pub use error::Error;
+pub use frames::{FrameRow, ShotRow};
+pub use jobs::{JobRow, TaskView};
+pub use model::ReadModel;
+pub use rows::VERSION as CHECKPOINT_VERSION;
+pub use workers::{TagRow, WorkerRow};

@@ -1,0 +1,668 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Events: what happened, in the past tense, as frozen shapes.
+//!
+//! Each event states the answer (which tasks, from what, to what), never a rule for `apply`
+//! to work out. A shape is never edited once released: a changed one is a new version with
+//! an upcaster in a file of its own. Kind numbers are in [`crate::kind`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Actor, AttemptId, JobId, JobStatus, Lsn, ManagerId, RequestId, TagId, TaskId, TaskStatus,
+    Timestamp, WorkerId, WorkerStatus,
+    detail::Detail,
+    entity::{
+        DetailHash, FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule,
+        StatusRequest,
+    },
+    frames::FrameRanges,
+};
+
+pub use crate::kind::Event;
+
+/// An event at its place, as every fold receives it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its position.
+    pub lsn: Lsn,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The facts.
+    pub event: Event,
+    /// The details, unless erased.
+    pub detail: Detail,
+    /// Hash of the encoded details; stays when they are erased.
+    pub detail_hash: DetailHash,
+}
+
+macro_rules! facts {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty),* $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub struct $name {
+            $($(#[$fdoc])* pub $field: $type),*
+        }
+    )+};
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// This many events follow in the same batch.
+    Events(u32),
+    /// Refused, with the refusal's code.
+    Refused(u16),
+}
+
+/// Where the body of a decision is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// In the decision's details.
+    Inline,
+    /// A control blob with this BLAKE3 hash.
+    Blob([u8; 32]),
+    /// The events say it all (parts of a large submission).
+    Events,
+}
+
+/// Why an attempt was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// Its job was canceled.
+    JobCanceled,
+    /// Its job failed.
+    JobFailed,
+    /// Its task was canceled.
+    TaskCanceled,
+    /// Its task is to run anew.
+    TaskRequeued,
+    /// Its worker was asked to change status at once.
+    WorkerAsked,
+}
+
+/// What kind of failure ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// Not said.
+    Unknown,
+    /// A process ended with an error.
+    Process,
+    /// The process ended well but did not produce what was asked.
+    MissingOutput,
+    /// The program lacks a feature that the scene asks for.
+    FeatureMissing,
+    /// Killed for memory.
+    OutOfMemory,
+    /// The command or its parameters are wrong.
+    BadCommand,
+    /// Killed by a signal.
+    Signal,
+    /// A file could not be read or written.
+    Io,
+    /// Took too long.
+    Timeout,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Its task is done.
+    Completed,
+    /// It failed.
+    Failed {
+        /// What kind of failure.
+        class: FailureClass,
+        /// Exit code of the process.
+        exit: Option<i32>,
+        /// Signal that ended the process.
+        signal: Option<i32>,
+        /// Ended for want of memory.
+        out_of_memory: bool,
+    },
+    /// The worker was silent for too long.
+    Lapsed,
+    /// The worker gave it back.
+    Returned,
+    /// It stopped because it was asked to.
+    Canceled,
+    /// Another attempt took its place.
+    Superseded,
+}
+
+/// What a late report wanted to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateReport {
+    /// That it started.
+    Started,
+    /// Steps.
+    Steps,
+    /// A frame.
+    Frame,
+    /// That it completed.
+    Completed,
+    /// That it failed.
+    Failed,
+}
+
+/// What becomes of the steps of tasks that change status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepsChange {
+    /// They stay.
+    Keep,
+    /// Back to zero.
+    Zero,
+    /// All done.
+    Total,
+}
+
+/// A new task in a chunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewTask {
+    /// Its name to the outside.
+    pub uuid: TaskId,
+    /// Index into the chunk's table of task types.
+    pub task_type: u16,
+    /// Priority within the job.
+    pub priority: i32,
+    /// Numbers of the tasks that must be completed first; they may come in later chunks.
+    pub depends_on: Vec<u32>,
+    /// Frames it renders.
+    pub frames: FrameRanges,
+    /// Steps in all.
+    pub steps_total: u32,
+    /// Hash of what it does.
+    pub content_hash: [u8; 32],
+}
+
+facts! {
+    /// A request was decided.
+    Decision {
+        /// [`crate::Request::code`].
+        request: u16,
+        /// When.
+        now: Timestamp,
+        /// Seed for anything random in the decision.
+        seed: u64,
+        /// Version of the rules that decided.
+        rule_version: u16,
+        /// Who asked.
+        actor: Actor,
+        /// BLAKE3 of the idempotency key.
+        key: Option<[u8; 32]>,
+        /// The job that the key stands for.
+        key_job: Option<JobId>,
+        /// The decision that led to this one.
+        caused_by: Option<Lsn>,
+        /// What came of it.
+        outcome: Outcome,
+        /// Where the request's body is.
+        body: Body,
+    }
+
+    /// A job was accepted; its tasks follow.
+    JobAccepted {
+        /// What it was accepted with.
+        facts: JobFacts,
+    }
+    /// Tasks were added to a job under construction.
+    TasksAdded {
+        /// The job.
+        job: JobId,
+        /// Number of the first of them.
+        first_number: u32,
+        /// Generation of the job.
+        generation: u32,
+        /// Task types that the chunk names by index.
+        types: Vec<String>,
+        /// The tasks.
+        tasks: Vec<NewTask>,
+    }
+    /// All tasks are there; the job may run.
+    JobReady {
+        /// The job.
+        job: JobId,
+        /// Its status from now on.
+        status: JobStatus,
+    }
+    /// A submission did not come to its end.
+    JobAbandoned {
+        /// The job.
+        job: JobId,
+    }
+    /// A job changed status.
+    JobStatusChanged {
+        /// The job.
+        job: JobId,
+        /// Before.
+        from: JobStatus,
+        /// After.
+        to: JobStatus,
+    }
+    /// A job's priority changed.
+    JobPriorityChanged {
+        /// The job.
+        job: JobId,
+        /// Before.
+        from: i32,
+        /// After.
+        to: i32,
+    }
+    /// A job's tag changed.
+    JobTagChanged {
+        /// The job.
+        job: JobId,
+        /// Before.
+        from: Option<TagId>,
+        /// After.
+        to: Option<TagId>,
+    }
+    /// A job is kept from running.
+    JobHeld {
+        /// The job.
+        job: JobId,
+        /// By what.
+        hold: Hold,
+    }
+    /// A job is no longer kept from running by this.
+    JobReleased {
+        /// The job.
+        job: JobId,
+        /// By what.
+        hold: Hold,
+    }
+    /// A job's deletion was asked for; it can be taken back.
+    JobDeleteMarked {
+        /// The job.
+        job: JobId,
+        /// When.
+        at: Timestamp,
+    }
+    /// A job's deletion was taken back.
+    JobRestored {
+        /// The job.
+        job: JobId,
+    }
+    /// A job is gone.
+    JobPurged {
+        /// The job.
+        job: JobId,
+    }
+
+    /// Tasks changed status together.
+    TasksChanged {
+        /// The job.
+        job: JobId,
+        /// Inclusive ranges of task numbers.
+        ranges: Vec<(u32, u32)>,
+        /// Before.
+        from: TaskStatus,
+        /// After.
+        to: TaskStatus,
+        /// What becomes of their steps.
+        steps: StepsChange,
+    }
+    /// A task's priority changed.
+    TaskPriorityChanged {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: u32,
+        /// Before.
+        from: i32,
+        /// After.
+        to: i32,
+    }
+    /// A task was given to a worker. The record's position is the attempt's fence.
+    AttemptAssigned {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: u32,
+        /// Status of the task before; it is active from now on.
+        from: TaskStatus,
+        /// The worker.
+        worker: WorkerId,
+        /// Which of the worker's slots.
+        slot: u8,
+        /// Epoch of the job.
+        job_epoch: u32,
+        /// How the worker speaks.
+        protocol: Protocol,
+        /// Lapses after this much silence, in milliseconds.
+        lease_ms: u32,
+        /// Lapses when not started within, in milliseconds; 0: no such bound.
+        start_within_ms: u32,
+        /// Version of the scheduling rules.
+        rule_version: u16,
+        /// The task that would have been next.
+        runner_up: Option<(JobId, u32)>,
+    }
+    /// The worker said that it started.
+    AttemptStarted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its job.
+        job: JobId,
+        /// Its task.
+        task: u32,
+    }
+    /// Steps of a task were done.
+    StepsAdvanced {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its job.
+        job: JobId,
+        /// Its task.
+        task: u32,
+        /// Steps before.
+        from: u32,
+        /// Steps after.
+        to: u32,
+    }
+    /// An attempt was asked to stop.
+    AttemptStopRequested {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its job.
+        job: JobId,
+        /// Its task.
+        task: u32,
+        /// Why.
+        cause: StopCause,
+    }
+    /// An attempt ended, and what that did to its task.
+    AttemptEnded {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its job.
+        job: JobId,
+        /// Its task.
+        task: u32,
+        /// Who ran it.
+        worker: WorkerId,
+        /// How it ended.
+        outcome: AttemptOutcome,
+        /// Status of the task from now on.
+        task_to: TaskStatus,
+        /// What becomes of its steps.
+        steps: StepsChange,
+        /// The worker goes on the task's list of those that failed it.
+        counts_as_failure: bool,
+        /// Highest memory use, in bytes.
+        peak_memory_bytes: Option<u64>,
+        /// Since when the worker was silent, for a lapsed one.
+        silent_since: Option<Timestamp>,
+    }
+    /// A report of an attempt that is over; it changed nothing.
+    LateReportNoted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its job.
+        job: JobId,
+        /// Its task.
+        task: u32,
+        /// What it wanted to say.
+        report: LateReport,
+    }
+    /// A worker may not run a task type in a job any more.
+    WorkerBlocked {
+        /// The job.
+        job: JobId,
+        /// The worker.
+        worker: WorkerId,
+        /// The task type.
+        task_type: String,
+    }
+    /// A worker may run a task type in a job again.
+    WorkerUnblocked {
+        /// The job.
+        job: JobId,
+        /// The worker.
+        worker: WorkerId,
+        /// The task type.
+        task_type: String,
+    }
+    /// The lists of workers that failed these tasks were emptied.
+    FailuresCleared {
+        /// The job.
+        job: JobId,
+        /// Inclusive ranges of task numbers.
+        ranges: Vec<(u32, u32)>,
+    }
+
+    /// A frame bears its final name.
+    FramePublished {
+        /// Which frame.
+        key: FrameKey,
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Size of the file, in bytes.
+        size: u64,
+        /// BLAKE3 of the file.
+        hash: [u8; 32],
+        /// When it was rendered.
+        rendered_at: Timestamp,
+        /// Time to render it, in milliseconds.
+        render_ms: u32,
+        /// Samples per pixel.
+        samples: Option<u32>,
+        /// Highest memory use, in bytes.
+        peak_memory_bytes: Option<u64>,
+        /// [`frame_flags`].
+        flags: u16,
+        /// The file was there before; nobody had told of it.
+        found: bool,
+        /// Hash of the publication that this one replaces.
+        supersedes: Option<[u8; 32]>,
+    }
+    /// A frame was already published; the attempt left it as it is.
+    FrameSkipped {
+        /// Which frame.
+        key: FrameKey,
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: u32,
+        /// The attempt.
+        attempt: AttemptId,
+    }
+    /// A thumbnail of a frame is stored.
+    ThumbnailStored {
+        /// Which frame.
+        key: FrameKey,
+        /// The job.
+        job: JobId,
+        /// BLAKE3 of the thumbnail.
+        hash: [u8; 32],
+    }
+
+    /// A worker made itself known.
+    WorkerRegistered {
+        /// The worker.
+        worker: WorkerId,
+        /// Operating system, in Go's names.
+        platform: String,
+        /// Task types it runs.
+        task_types: Vec<String>,
+    }
+    /// A worker signed on.
+    WorkerSignedOn {
+        /// The worker.
+        worker: WorkerId,
+        /// Task types it runs.
+        task_types: Vec<String>,
+        /// It can restart itself.
+        can_restart: bool,
+        /// How it speaks.
+        protocol: Protocol,
+        /// Tasks at the same time.
+        slots: u8,
+    }
+    /// A worker changed status.
+    WorkerStatusChanged {
+        /// The worker.
+        worker: WorkerId,
+        /// Before; `None` if it never signed on.
+        from: Option<WorkerStatus>,
+        /// After.
+        to: WorkerStatus,
+    }
+    /// A worker is asked to change status.
+    WorkerStatusRequested {
+        /// The worker.
+        worker: WorkerId,
+        /// What is asked.
+        request: StatusRequest,
+        /// What was asked before.
+        from: Option<StatusRequest>,
+    }
+    /// Nothing is asked of a worker any more.
+    WorkerStatusRequestCleared {
+        /// The worker.
+        worker: WorkerId,
+        /// What was asked before.
+        from: StatusRequest,
+    }
+    /// A worker's tags were set.
+    WorkerTagsSet {
+        /// The worker.
+        worker: WorkerId,
+        /// Before.
+        from: Vec<TagId>,
+        /// After.
+        to: Vec<TagId>,
+    }
+    /// A worker's sleep schedule was set.
+    WorkerScheduleSet {
+        /// The worker.
+        worker: WorkerId,
+        /// Before.
+        from: Option<SleepSchedule>,
+        /// After.
+        to: Option<SleepSchedule>,
+    }
+    /// A worker was silent for too long.
+    WorkerLost {
+        /// The worker.
+        worker: WorkerId,
+        /// Its status before; it is `error` from now on.
+        from: Option<WorkerStatus>,
+        /// Since when.
+        silent_since: Timestamp,
+    }
+    /// A worker was removed.
+    WorkerDeleted {
+        /// The worker.
+        worker: WorkerId,
+    }
+    /// A tag was made.
+    TagCreated {
+        /// The tag.
+        tag: TagId,
+    }
+    /// A tag's name or description changed.
+    TagChanged {
+        /// The tag.
+        tag: TagId,
+    }
+    /// A tag was removed.
+    TagDeleted {
+        /// The tag.
+        tag: TagId,
+    }
+
+    /// A Manager belongs to this Server (or is the Server's own).
+    ManagerLinked {
+        /// The Manager.
+        manager: ManagerId,
+    }
+    /// A Manager may no longer link.
+    ManagerRevoked {
+        /// The Manager.
+        manager: ManagerId,
+    }
+    /// A job was given to a Manager.
+    JobPlaced {
+        /// The job.
+        job: JobId,
+        /// The Manager.
+        manager: ManagerId,
+        /// Raised with each reassignment.
+        epoch: u32,
+        /// BLAKE3 of the control blob with the compiled submission.
+        submission: [u8; 32],
+    }
+    /// The Server accepted a request for a Manager to carry out.
+    RequestAccepted {
+        /// The request.
+        request: RequestId,
+        /// Who is to carry it out.
+        manager: ManagerId,
+        /// The job it concerns.
+        job: JobId,
+        /// What is to be done.
+        verb: RemoteVerb,
+    }
+    /// A Manager carried out, or refused, what the control journal said up to here.
+    RequestSettled {
+        /// Position in the control journal.
+        control: Lsn,
+        /// The job it concerned.
+        job: JobId,
+        /// Code of the refusal.
+        refused: Option<u16>,
+    }
+    /// A Manager's site journal was seen to stand here.
+    OriginAdvanced {
+        /// The Manager.
+        manager: ManagerId,
+        /// Position in its site journal.
+        lsn: Lsn,
+        /// Chain value there.
+        chain: [u8; 32],
+    }
+    /// A Server began to write the control journal.
+    TermStarted {
+        /// Higher than every term before.
+        term: u64,
+    }
+    /// This Manager follows a Server.
+    LinkedToServer {
+        /// Journal id of the Server's control journal.
+        control_journal: [u8; 16],
+    }
+
+    /// A process opened the journal.
+    JournalOpened {
+        /// Version of the program.
+        build: String,
+        /// Raised at repair, restore and promotion.
+        incarnation: u32,
+        /// The last process had ended in order.
+        clean: bool,
+        /// Whose journal it is.
+        manager: ManagerId,
+    }
+    /// Configuration took effect.
+    ConfigApplied {
+        /// The numbers that the rules read.
+        policy: Policy,
+    }
+}
+
+/// Bits of [`FramePublished::flags`].
+pub mod frame_flags {
+    /// Left where a script put it; not published by link.
+    pub const UNFENCED: u16 = 1;
+}

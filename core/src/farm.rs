@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The state of one journal's farm: entities, indexes, digest. Changed by `apply` alone.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    AttemptId, JobId, Lsn, ManagerId, RequestId, TagId, TaskId, Timestamp, WorkerId,
+    digest::{Digest, Domain, Leaf, SetHash},
+    entity::{
+        Attempt, Frame, FrameKey, Job, Manager, Placement, Policy, RemoteRequest, Tag, Task, Worker,
+    },
+    schedule::Schedule,
+};
+
+/// What `decide` reads and `apply` changes.
+#[derive(Clone, Debug, Default)]
+pub struct Farm {
+    pub(crate) position: Lsn,
+    pub(crate) time: Timestamp,
+    pub(crate) manager: Option<ManagerId>,
+    pub(crate) incarnation: u32,
+    pub(crate) opened_at: Lsn,
+    pub(crate) term: u64,
+    pub(crate) policy: Policy,
+    pub(crate) control_journal: Option<[u8; 16]>,
+    /// Control positions up to which a Manager has settled what the Server asked.
+    pub(crate) settled: Lsn,
+    pub(crate) next_sequence: u64,
+    pub(crate) type_names: Vec<String>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) task_ids: BTreeMap<TaskId, (JobId, u32)>,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) frames: BTreeMap<FrameKey, Frame>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) tags: BTreeMap<TagId, Tag>,
+    pub(crate) managers: BTreeMap<ManagerId, Manager>,
+    pub(crate) placements: BTreeMap<JobId, Placement>,
+    pub(crate) remotes: BTreeMap<RequestId, RemoteRequest>,
+    /// Idempotency keys and the job each stands for.
+    pub(crate) keys: BTreeMap<[u8; 32], JobId>,
+    pub(crate) schedule: Schedule,
+    pub(crate) hash: SetHash,
+}
+
+/// The farm's own facts, as the digest sees them.
+pub(crate) type FarmLeaf<'a> = (
+    Option<ManagerId>,
+    (u32, Lsn),
+    u64,
+    &'a Policy,
+    Option<[u8; 16]>,
+    Lsn,
+);
+
+impl Farm {
+    /// An empty farm, before the first record.
+    pub fn new() -> Self {
+        let mut farm = Self::default();
+        farm.hash.add(farm.farm_leaf());
+        farm
+    }
+
+    /// Position of the last record folded in.
+    pub fn position(&self) -> Lsn {
+        self.position
+    }
+
+    /// Time of the last record folded in.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// Whose journal this is.
+    pub fn manager(&self) -> Option<ManagerId> {
+        self.manager
+    }
+
+    /// The journal's incarnation.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The term of the Server that writes this journal.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// The numbers that the rules read.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Journal id of the Server followed.
+    pub fn control_journal(&self) -> Option<[u8; 16]> {
+        self.control_journal
+    }
+
+    /// Control position up to which the Server's wishes are settled.
+    pub fn settled(&self) -> Lsn {
+        self.settled
+    }
+
+    /// Jobs by id.
+    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+        &self.jobs
+    }
+
+    /// A task by its outside name.
+    pub fn task(&self, id: TaskId) -> Option<(&Job, &Task)> {
+        let &(job, number) = self.task_ids.get(&id)?;
+        let job = &self.jobs[&job];
+        Some((job, &job.tasks[number as usize]))
+    }
+
+    /// Live attempts by id.
+    pub fn attempts(&self) -> &BTreeMap<AttemptId, Attempt> {
+        &self.attempts
+    }
+
+    /// Published frames.
+    pub fn frames(&self) -> &BTreeMap<FrameKey, Frame> {
+        &self.frames
+    }
+
+    /// Workers by id, removed ones included.
+    pub fn workers(&self) -> &BTreeMap<WorkerId, Worker> {
+        &self.workers
+    }
+
+    /// Tags by id.
+    pub fn tags(&self) -> &BTreeMap<TagId, Tag> {
+        &self.tags
+    }
+
+    /// Managers by id.
+    pub fn managers(&self) -> &BTreeMap<ManagerId, Manager> {
+        &self.managers
+    }
+
+    /// Where jobs were placed.
+    pub fn placements(&self) -> &BTreeMap<JobId, Placement> {
+        &self.placements
+    }
+
+    /// Requests accepted for Managers.
+    pub fn remotes(&self) -> &BTreeMap<RequestId, RemoteRequest> {
+        &self.remotes
+    }
+
+    /// The job that an idempotency key stands for.
+    pub fn job_of_key(&self, key: &[u8; 32]) -> Option<JobId> {
+        self.keys.get(key).copied()
+    }
+
+    /// Name of a task type by its index in [`Task::task_type`].
+    pub fn task_type(&self, index: u16) -> &str {
+        &self.type_names[index as usize]
+    }
+
+    /// The digest of the whole farm.
+    pub fn digest(&self) -> Digest {
+        self.hash.digest()
+    }
+
+    /// The sum behind the digest, for combining several journals into one root.
+    pub fn set_hash(&self) -> SetHash {
+        self.hash
+    }
+
+    /// The digest of one job: itself, its tasks.
+    pub fn job_digest(&self, job: JobId) -> Option<Digest> {
+        let job = self.jobs.get(&job)?;
+        let mut hash = SetHash::default();
+        hash.add(job_leaf(job));
+        for task in &job.tasks {
+            hash.add(task_leaf(job, task));
+        }
+        Some(hash.digest())
+    }
+
+    /// Recomputes the digest from all entities; equal to [`Farm::digest`], or `apply` has a bug.
+    pub fn recompute_digest(&self) -> Digest {
+        let mut hash = SetHash::default();
+        hash.add(self.farm_leaf());
+        for job in self.jobs.values() {
+            hash.add(job_leaf(job));
+            job.tasks
+                .iter()
+                .for_each(|task| hash.add(task_leaf(job, task)));
+        }
+        self.attempts
+            .values()
+            .for_each(|attempt| hash.add(Leaf::of(Domain::Attempt, attempt)));
+        self.frames
+            .iter()
+            .for_each(|frame| hash.add(Leaf::of(Domain::Frame, &frame)));
+        self.workers
+            .values()
+            .for_each(|worker| hash.add(Leaf::of(Domain::Worker, worker)));
+        self.tags
+            .values()
+            .for_each(|tag| hash.add(Leaf::of(Domain::Tag, tag)));
+        self.managers
+            .values()
+            .for_each(|manager| hash.add(Leaf::of(Domain::Manager, manager)));
+        self.placements
+            .iter()
+            .for_each(|placement| hash.add(Leaf::of(Domain::Placement, &placement)));
+        self.remotes
+            .iter()
+            .for_each(|remote| hash.add(Leaf::of(Domain::Remote, &remote)));
+        hash.digest()
+    }
+
+    pub(crate) fn farm_leaf(&self) -> Leaf {
+        let facts: FarmLeaf<'_> = (
+            self.manager,
+            (self.incarnation, self.opened_at),
+            self.term,
+            &self.policy,
+            self.control_journal,
+            self.settled,
+        );
+        Leaf::of(Domain::Farm, &facts)
+    }
+
+    /// The index of a task type, made when it is new.
+    pub(crate) fn intern_type(&mut self, name: &str) -> u16 {
+        if let Some(index) = self.type_index(name) {
+            return index;
+        }
+        self.type_names.push(name.to_owned());
+        u16::try_from(self.type_names.len() - 1).expect("decide refuses more than 65535 task types")
+    }
+
+    /// The index of a task type that some task has.
+    pub fn type_index(&self, name: &str) -> Option<u16> {
+        self.type_names
+            .iter()
+            .position(|known| known == name)
+            .map(|index| u16::try_from(index).expect("as many as intern_type made"))
+    }
+
+    /// Some job that could run had its earliest start within this time: after `from`, until `to`.
+    pub fn has_job_starting(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.jobs.values().any(|job| {
+            job.state.status.is_schedulable()
+                && (job.state.facts.not_before)
+                    .is_some_and(|not_before| from < not_before && not_before <= to)
+        })
+    }
+
+    /// Passes over a record of a kind that this build may skip.
+    pub fn skip(&mut self, lsn: Lsn) {
+        debug_assert_eq!(lsn, self.position.next(), "records are passed in order");
+        self.position = lsn;
+    }
+
+    /// The job's status, holds and dependencies on other jobs let it run.
+    pub fn is_eligible(&self, job: &Job) -> bool {
+        job.state.status.is_schedulable()
+            && job.state.holds.is_empty()
+            && job.state.delete_marked.is_none()
+            && job.state.facts.depends_on_jobs.iter().all(|dependency| {
+                self.jobs
+                    .get(dependency)
+                    .is_some_and(|job| job.state.status == crate::JobStatus::Completed)
+            })
+    }
+}
+
+/// The leaf of a job.
+pub(crate) fn job_leaf(job: &Job) -> Leaf {
+    Leaf::of(Domain::Job, &job.state)
+}
+
+/// The leaf of a task: its facts, its job and the hash of its chunk's details.
+pub(crate) fn task_leaf(job: &Job, task: &Task) -> Leaf {
+    let chunk = job
+        .state
+        .chunks
+        .partition_point(|&(first, _)| first <= task.number);
+    let detail = chunk
+        .checked_sub(1)
+        .and_then(|chunk| job.state.chunks[chunk].1);
+    Leaf::of(Domain::Task, &(job.state.facts.job, detail, task))
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A farm as rows, one per entity, and back.
+//!
+//! Rows are what a checkpoint holds: a cache of the fold, never the truth. Whatever follows
+//! from the entities (task names to numbers, counts, failures, live attempts, the schedule) is
+//! not written but built again. Tasks and frames come in blocks, because a million rows of a
+//! hundred bytes cost more than four thousand of thirty kilobytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
+    codec::{self, from_bytes, to_bytes},
+    digest::SetHash,
+    entity::{
+        Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
+        Task, Worker,
+    },
+    status::TaskCounts,
+};
+
+/// Rises when a row changes shape or meaning; rows of another version are thrown away.
+pub const ROWS_VERSION: u32 = 1;
+
+/// Tasks in one row, and width of a block of frame numbers in one row: large enough that a
+/// million tasks are four thousand rows, small enough that one change rewrites little.
+pub const BLOCK: u32 = 256;
+
+/// Keys of a farm begin with a byte below this one; a caller may add rows of its own above.
+pub const PREFIX_END: u8 = 0x80;
+
+/// First byte of a key: what the row is about.
+mod prefix {
+    pub(super) const FARM: u8 = 1;
+    pub(super) const JOB: u8 = 2;
+    pub(super) const TASKS: u8 = 3;
+    pub(super) const ATTEMPT: u8 = 4;
+    pub(super) const FRAMES: u8 = 5;
+    pub(super) const WORKER: u8 = 6;
+    pub(super) const TAG: u8 = 7;
+    pub(super) const MANAGER: u8 = 8;
+    pub(super) const PLACEMENT: u8 = 9;
+    pub(super) const REMOTE: u8 = 10;
+    pub(super) const KEY: u8 = 11;
+}
+
+/// Key and value of a row.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Why rows are not a farm.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value does not have the shape that its key says.
+    #[error("decode a row of a farm")]
+    Value(#[from] codec::Error),
+    /// A key that this build does not know.
+    #[error("read a row of unknown kind {0}")]
+    UnknownRow(u8),
+    /// Rows are missing, or rows contradict each other.
+    #[error("put a farm together from its rows: {0}")]
+    Inconsistent(&'static str),
+}
+
+/// The farm's own facts.
+#[derive(Debug, Serialize, Deserialize)]
+struct FarmRow {
+    position: Lsn,
+    time: Timestamp,
+    manager: Option<ManagerId>,
+    incarnation: u32,
+    opened_at: Lsn,
+    term: u64,
+    policy: Policy,
+    control_journal: Option<[u8; 16]>,
+    settled: Lsn,
+    next_sequence: u64,
+    type_names: Vec<String>,
+    hash: SetHash,
+}
+
+/// A block of frames: the shot and the block's number, as the key sorts them.
+type FrameBlock = ([u8; 16], u32);
+
+impl Farm {
+    /// Every entity as rows. Equal farms give equal rows in equal order.
+    pub fn to_rows(&self) -> impl Iterator<Item = Row> {
+        let farm = std::iter::once_with(|| (vec![prefix::FARM], to_bytes(&self.farm_row())));
+        let jobs = self.jobs.iter().flat_map(|(id, job)| {
+            let state = (key(prefix::JOB, id.uuid().as_bytes()), to_bytes(&job.state));
+            let blocks = job.tasks.chunks(BLOCK as usize).map(move |tasks| {
+                let mut key = key(prefix::TASKS, id.uuid().as_bytes());
+                key.extend_from_slice(&tasks[0].number.to_be_bytes());
+                (key, to_bytes(&tasks))
+            });
+            std::iter::once(state).chain(blocks)
+        });
+        farm.chain(jobs)
+            .chain(self.attempts.values().map(|attempt| {
+                let mut key = key(prefix::ATTEMPT, &attempt.id.job_epoch.to_be_bytes());
+                key.extend_from_slice(&attempt.id.incarnation.to_be_bytes());
+                key.extend_from_slice(&attempt.id.lsn.get().to_be_bytes());
+                (key, to_bytes(attempt))
+            }))
+            .chain(self.frame_rows())
+            .chain(
+                self.workers.iter().map(|(id, worker)| {
+                    (key(prefix::WORKER, id.uuid().as_bytes()), to_bytes(&worker))
+                }),
+            )
+            .chain(
+                (self.tags.iter())
+                    .map(|(id, tag)| (key(prefix::TAG, id.uuid().as_bytes()), to_bytes(&tag))),
+            )
+            .chain(self.managers.iter().map(|(id, manager)| {
+                (
+                    key(prefix::MANAGER, id.uuid().as_bytes()),
+                    to_bytes(&manager),
+                )
+            }))
+            .chain(self.placements.iter().map(|(id, placement)| {
+                (
+                    key(prefix::PLACEMENT, id.uuid().as_bytes()),
+                    to_bytes(&(id, placement)),
+                )
+            }))
+            .chain(self.remotes.iter().map(|(id, remote)| {
+                (
+                    key(prefix::REMOTE, id.uuid().as_bytes()),
+                    to_bytes(&(id, remote)),
+                )
+            }))
+            .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
+    }
+
+    fn farm_row(&self) -> FarmRow {
+        FarmRow {
+            position: self.position,
+            time: self.time,
+            manager: self.manager,
+            incarnation: self.incarnation,
+            opened_at: self.opened_at,
+            term: self.term,
+            policy: self.policy.clone(),
+            control_journal: self.control_journal,
+            settled: self.settled,
+            next_sequence: self.next_sequence,
+            type_names: self.type_names.clone(),
+            hash: self.hash,
+        }
+    }
+
+    fn frame_rows(&self) -> impl Iterator<Item = Row> {
+        let mut blocks: BTreeMap<FrameBlock, Vec<(&FrameKey, &Frame)>> = BTreeMap::new();
+        for (frame_key, frame) in &self.frames {
+            let block = (
+                *frame_key.shot.uuid().as_bytes(),
+                frame_block(frame_key.number),
+            );
+            blocks.entry(block).or_default().push((frame_key, frame));
+        }
+        blocks.into_iter().map(|((shot, block), frames)| {
+            let mut key = key(prefix::FRAMES, &shot);
+            key.extend_from_slice(&block.to_be_bytes());
+            (key, to_bytes(&frames))
+        })
+    }
+
+    /// Puts a farm together from its rows, in any order.
+    pub fn from_rows<K, V>(rows: impl IntoIterator<Item = (K, V)>) -> Result<Self, Error>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut assembly = Assembly::default();
+        for (key, value) in rows {
+            assembly.take(key.as_ref(), value.as_ref())?;
+        }
+        assembly.finish()
+    }
+}
+
+/// Which block a frame number belongs to; blocks sort as the numbers do.
+pub fn frame_block(number: i32) -> u32 {
+    let width = i32::try_from(BLOCK).expect("a block is a few hundred numbers wide");
+    // Flipping the sign bit makes the unsigned order equal to the signed one.
+    number.div_euclid(width).cast_unsigned() ^ (1 << 31)
+}
+
+fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + id.len() + 4);
+    key.push(prefix);
+    key.extend_from_slice(id);
+    key
+}
+
+/// A farm being put together from rows that arrive one by one.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    row: Option<FarmRow>,
+    states: Vec<JobState>,
+    tasks: BTreeMap<[u8; 16], Vec<Task>>,
+    farm: Farm,
+}
+
+impl Assembly {
+    /// Takes a row in.
+    pub fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let (&kind, id) = key
+            .split_first()
+            .ok_or(Error::Inconsistent("a key is empty"))?;
+        let farm = &mut self.farm;
+        match kind {
+            prefix::FARM => self.row = Some(from_bytes(value)?),
+            prefix::JOB => self.states.push(from_bytes(value)?),
+            prefix::TASKS => {
+                let job = id
+                    .first_chunk()
+                    .ok_or(Error::Inconsistent("a key is too short"))?;
+                self.tasks.entry(*job).or_default().extend(list(value)?);
+            }
+            prefix::ATTEMPT => {
+                let attempt: Attempt = from_bytes(value)?;
+                farm.attempts.insert(attempt.id, attempt);
+            }
+            prefix::FRAMES => farm.frames.extend(list::<(FrameKey, Frame)>(value)?),
+            prefix::WORKER => {
+                let worker: Worker = from_bytes(value)?;
+                farm.workers.insert(worker.id, worker);
+            }
+            prefix::TAG => {
+                let tag: Tag = from_bytes(value)?;
+                farm.tags.insert(tag.id, tag);
+            }
+            prefix::MANAGER => {
+                let manager: Manager = from_bytes(value)?;
+                farm.managers.insert(manager.id, manager);
+            }
+            prefix::PLACEMENT => {
+                farm.placements
+                    .extend([from_bytes::<(JobId, Placement)>(value)?]);
+            }
+            prefix::REMOTE => {
+                farm.remotes
+                    .extend([from_bytes::<(RequestId, RemoteRequest)>(value)?]);
+            }
+            prefix::KEY => farm.keys.extend([from_bytes::<([u8; 32], JobId)>(value)?]),
+            other => return Err(Error::UnknownRow(other)),
+        }
+        Ok(())
+    }
+
+    /// The farm, once every row was taken.
+    pub fn finish(self) -> Result<Farm, Error> {
+        let row = self
+            .row
+            .ok_or(Error::Inconsistent("the farm's own row is missing"))?;
+        let mut farm = Farm {
+            position: row.position,
+            time: row.time,
+            manager: row.manager,
+            incarnation: row.incarnation,
+            opened_at: row.opened_at,
+            term: row.term,
+            policy: row.policy,
+            control_journal: row.control_journal,
+            settled: row.settled,
+            next_sequence: row.next_sequence,
+            type_names: row.type_names,
+            hash: row.hash,
+            ..self.farm
+        };
+        let mut tasks = self.tasks;
+        for state in self.states {
+            let tasks = tasks
+                .remove(state.facts.job.uuid().as_bytes())
+                .unwrap_or_default();
+            farm.restore_job(state, tasks)?;
+        }
+        if !tasks.is_empty() {
+            return Err(Error::Inconsistent("tasks have no job"));
+        }
+        farm.restore_live()?;
+        // Lanes last: whether a job may run depends on other jobs.
+        let ids: Vec<JobId> = farm.jobs.keys().copied().collect();
+        ids.into_iter().for_each(|id| farm.refresh_lanes(id));
+        Ok(farm)
+    }
+}
+
+fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
+    from_bytes(value)
+}
+
+impl Farm {
+    /// Takes a job in, with what follows from its tasks.
+    fn restore_job(&mut self, state: JobState, mut tasks: Vec<Task>) -> Result<(), Error> {
+        let id = state.facts.job;
+        tasks.sort_unstable_by_key(|task| task.number);
+        let mut counts = TaskCounts::default();
+        let mut failures = BTreeMap::new();
+        for (position, task) in tasks.iter().enumerate() {
+            if task.number as usize != position {
+                return Err(Error::Inconsistent("a job's tasks have gaps"));
+            }
+            if usize::from(task.task_type) >= self.type_names.len() {
+                return Err(Error::Inconsistent("a task has no task type"));
+            }
+            if !task.retired {
+                counts.add(task.status);
+            }
+            for &worker in &task.failed_by {
+                *failures.entry((worker, task.task_type)).or_insert(0) += 1;
+            }
+            self.task_ids.insert(task.uuid, (id, task.number));
+        }
+        let job = Job {
+            state,
+            tasks,
+            counts,
+            failures,
+            live: 0,
+        };
+        self.schedule.add_job(&job);
+        self.schedule.add_tasks(&job, 0);
+        self.jobs.insert(id, job);
+        Ok(())
+    }
+
+    /// Counts live attempts, and checks that those who name each other know each other:
+    /// `decide` follows these links without asking.
+    fn restore_live(&mut self) -> Result<(), Error> {
+        for attempt in self.attempts.values() {
+            let job = (self.jobs.get_mut(&attempt.job))
+                .ok_or(Error::Inconsistent("an attempt has no job"))?;
+            if job.tasks.len() <= attempt.task as usize {
+                return Err(Error::Inconsistent("an attempt has no task"));
+            }
+            job.live += 1;
+            if !self.workers.contains_key(&attempt.worker) {
+                return Err(Error::Inconsistent("an attempt has no worker"));
+            }
+        }
+        let mut claimed = (self.workers.values()).flat_map(|worker| &worker.attempts);
+        if claimed.any(|attempt| !self.attempts.contains_key(attempt)) {
+            return Err(Error::Inconsistent("a worker runs an unknown attempt"));
+        }
+        let mut running = (self.jobs.values())
+            .flat_map(|job| &job.tasks)
+            .filter_map(|task| task.attempt);
+        if running.any(|attempt| !self.attempts.contains_key(&attempt)) {
+            return Err(Error::Inconsistent("a task runs an unknown attempt"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The job a person has open: its tasks (page by page, there may be ten thousand), its newest frames,
+// and the attempts of the one task that is open in it. The job itself lives in the farm's list.
+import { api, Refusal } from "./api";
+import { Collection } from "./collection";
+import type { Batch } from "./batch";
+import type { Refetcher } from "./refetch";
+import type { Attempt, Frame, Task } from "./types";
+import { TASKS_READ_SINGLY_MAX } from "./fold";
+
+const FRAMES_PAGE = 60;
+
+const byIndex = (a: Task, b: Task) => a.index - b.index || a.number - b.number;
+
+export class OpenJob {
+  tasks = $state.raw(Collection.empty<Task>(byIndex));
+  loading = $state(true);
+  frames = $state.raw<readonly Frame[]>([]);
+  /** Where older frames go on; undefined when all are here. */
+  olderFrames = $state.raw<string | undefined>(undefined);
+  attempts = $state.raw<readonly Attempt[]>([]);
+  /** The open task as `GET tasks/{id}` gives it, which holds its commands too. */
+  task = $state.raw<Task | undefined>(undefined);
+
+  #openTask: string | undefined;
+  #framesShown = FRAMES_PAGE;
+  #staleTasks = new Set<string>();
+  #readingAll = false;
+  readonly #cancel = new AbortController();
+
+  constructor(
+    readonly id: string,
+    private readonly refetcher: Refetcher,
+  ) {
+    this.reload();
+  }
+
+  close(): void {
+    this.#cancel.abort();
+  }
+
+  reload(): void {
+    this.#markTasks("all");
+    this.#markFrames();
+    if (this.#openTask !== undefined) this.#markTask(this.#openTask);
+  }
+
+  openTask(task: string | undefined): void {
+    if (task === this.#openTask) return;
+    this.#openTask = task;
+    this.attempts = [];
+    this.task = undefined;
+    if (task !== undefined) this.#markTask(task);
+  }
+
+  moreFrames(): void {
+    this.#framesShown += FRAMES_PAGE;
+    this.#markFrames();
+  }
+
+  /** Takes in what a batch of events said about this job. */
+  take(batch: Batch): void {
+    this.tasks = this.tasks.patch(batch.tasks);
+    // The list being read may be older than these patches, so what they touched is read once more.
+    if (this.#readingAll) for (const task of batch.tasks.keys()) this.#staleTasks.add(task);
+    this.#markTasks(batch.staleTasks);
+    if (batch.staleFrames) this.#markFrames();
+    const open = this.#openTask;
+    if (open === undefined) return;
+    const touched = batch.staleTasks === "all" || batch.staleTasks.has(open);
+    if (touched || batch.staleAttempts.has(open)) this.#markTask(open);
+  }
+
+  #markTasks(stale: ReadonlySet<string> | "all"): void {
+    if (stale !== "all") {
+      if (stale.size === 0) return;
+      for (const task of stale) this.#staleTasks.add(task);
+      if (this.#readingAll) return;
+      if (this.#staleTasks.size <= TASKS_READ_SINGLY_MAX) {
+        this.refetcher.mark(`tasks of ${this.id}`, () => this.#readTasks());
+        return;
+      }
+    }
+    if (!this.#readingAll) this.#staleTasks.clear();
+    this.refetcher.mark(`all tasks of ${this.id}`, () => this.#readAllTasks());
+  }
+
+  async #readTasks(): Promise<void> {
+    const stale = [...this.#staleTasks];
+    this.#staleTasks.clear();
+    let rows: (Task | undefined)[];
+    try {
+      rows = await Promise.all(stale.map((task) => api.task(task).catch(gone)));
+    } catch (cause) {
+      for (const task of stale) this.#staleTasks.add(task);
+      throw cause;
+    }
+    this.tasks = this.tasks.put(rows.filter((row): row is Task => row !== undefined));
+  }
+
+  async #readAllTasks(): Promise<void> {
+    const first = this.tasks.items.length === 0;
+    const all: Task[] = [];
+    this.#readingAll = true;
+    try {
+      for await (const page of api.tasks(this.id, this.#cancel.signal)) {
+        all.push(...page);
+        // The first time, show what is there already; later, a half-read list would flicker.
+        if (first) this.tasks = Collection.of(all, byIndex);
+      }
+      this.tasks = Collection.of(all, byIndex);
+      this.loading = false;
+    } finally {
+      this.#readingAll = false;
+      const stale = new Set(this.#staleTasks);
+      this.#markTasks(stale);
+    }
+  }
+
+  #markFrames(): void {
+    this.refetcher.mark(`frames of ${this.id}`, async () => {
+      const frames: Frame[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await api.frames(this.id, Math.min(1000, this.#framesShown - frames.length), cursor);
+        frames.push(...page.items);
+        cursor = page.next;
+      } while (cursor !== undefined && frames.length < this.#framesShown);
+      this.frames = frames;
+      this.olderFrames = cursor;
+    });
+  }
+
+  #markTask(task: string): void {
+    this.refetcher.mark(`task ${task}`, async () => {
+      const [row, attempts] = await Promise.all([api.task(task), api.attempts(task)]);
+      if (task !== this.#openTask) return;
+      this.task = row;
+      this.attempts = attempts;
+    });
+  }
+}
+
+/** A task that is no longer there is no fault: its job may be going away. Other refusals are. */
+function gone(cause: unknown): undefined {
+  if (cause instanceof Refusal && cause.status === 404) return undefined;
+  throw cause;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! About the Manager itself: version, farm status, and the parts of the configuration that
+//! submission and clients read.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde_json::{Map, Value, json};
+use tablao_core::{JobStatus, WorkerStatus};
+
+use super::Problem;
+use crate::{node::SharedNode, variables::Audience};
+
+pub(super) async fn version(State(node): State<SharedNode>) -> Json<Value> {
+    let build = env!("CARGO_PKG_VERSION");
+    Json(json!({
+        "version": format!("{} (Tablao {build})", node.config.shortversion),
+        "shortversion": node.config.shortversion,
+        "name": node.config.manager_name,
+        "git": format!("tablao-{build}"),
+    }))
+}
+
+/// First match wins, as documented for Flamenco.
+pub(super) async fn status(State(node): State<SharedNode>) -> Json<Value> {
+    let (mut any_active, mut any_queued) = (false, false);
+    let (mut present, mut awake, mut asleep) = (false, false, false);
+    for site in node.sites() {
+        let model = site.read();
+        let farm = model.farm();
+        for job in farm.jobs().values() {
+            any_active |= job.state.status == JobStatus::Active;
+            any_queued |= job.state.status == JobStatus::Queued;
+        }
+        for worker in farm.workers().values().filter(|worker| !worker.deleted) {
+            present |= !matches!(
+                worker.status,
+                None | Some(WorkerStatus::Offline | WorkerStatus::Error)
+            );
+            awake |= worker.status == Some(WorkerStatus::Awake);
+            asleep |= worker.status == Some(WorkerStatus::Asleep);
+        }
+    }
+    let status = if !present {
+        "inoperative"
+    } else if any_active && awake {
+        "active"
+    } else if any_active || any_queued {
+        "waiting"
+    } else if !awake && asleep {
+        "asleep"
+    } else {
+        "idle"
+    };
+    Json(json!({ "status": status }))
+}
+
+pub(super) async fn configuration(State(node): State<SharedNode>) -> Json<Value> {
+    let storage = node.storage();
+    Json(json!({
+        "storageLocation": storage,
+        "shamanEnabled": false,
+        "isFirstRun": storage.is_empty(),
+    }))
+}
+
+fn audience(name: &str) -> Result<Audience, Problem> {
+    match name {
+        "workers" => Ok(Audience::Workers),
+        "users" => Ok(Audience::Users),
+        other => Err(Problem::bad_request(format!(
+            "unknown audience {other:?}: it is workers or users"
+        ))),
+    }
+}
+
+pub(super) async fn variables(
+    State(node): State<SharedNode>,
+    Path((for_whom, platform)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let resolved = node.variables(audience(&for_whom)?, &platform);
+    let map: Map<String, Value> = resolved
+        .values
+        .into_iter()
+        .map(|(name, (value, is_twoway))| (name, json!({ "value": value, "is_twoway": is_twoway })))
+        .collect();
+    Ok(Json(Value::Object(map)))
+}
+
+pub(super) async fn shared_storage(
+    State(node): State<SharedNode>,
+    Path((for_whom, platform)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let resolved = node.variables(audience(&for_whom)?, &platform);
+    Ok(Json(json!({
+        "location": resolved.expand(&node.storage()),
+        "audience": for_whom,
+        "platform": platform,
+        "shamanEnabled": false,
+    })))
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The Flamenco 3 Manager API. Interface and behaviour are matched, faults are not.
+//!
+//! Differences from Flamenco are listed in docs/flamenco-compatibility.md.
+
+mod body;
+mod error;
+mod jobs;
+mod meta;
+mod tasks;
+mod types;
+mod worker;
+mod worker_auth;
+mod worker_mgt;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{delete, get, post},
+};
+
+use crate::node::SharedNode;
+
+pub use body::Body;
+pub use error::Problem;
+pub use jobs::submit_compiled;
+pub use worker_auth::WorkerIdentity;
+
+/// Routes under `/api/v3`.
+pub fn router(node: &SharedNode) -> Router<SharedNode> {
+    let body_bytes_max = node.config.body_bytes_max;
+    let picture = post(worker::output_produced)
+        .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
+    Router::new()
+        .route("/api/v3/version", get(meta::version))
+        .route("/api/v3/status", get(meta::status))
+        .route("/api/v3/configuration", get(meta::configuration))
+        .route(
+            "/api/v3/configuration/variables/{audience}/{platform}",
+            get(meta::variables),
+        )
+        .route(
+            "/api/v3/configuration/shared-storage/{audience}/{platform}",
+            get(meta::shared_storage),
+        )
+        .route("/api/v3/worker/register-worker", post(worker::register))
+        .route("/api/v3/worker/sign-on", post(worker::sign_on))
+        .route("/api/v3/worker/sign-off", post(worker::sign_off))
+        .route("/api/v3/worker/state", get(worker::state))
+        .route("/api/v3/worker/state-changed", post(worker::state_changed))
+        .route("/api/v3/worker/task", post(worker::task))
+        .route("/api/v3/worker/task/{task}", post(worker::task_update))
+        .route(
+            "/api/v3/worker/task/{task}/may-i-run",
+            get(worker::may_i_run),
+        )
+        .route("/api/v3/worker/task/{task}/output-produced", picture)
+        .route("/api/v3/worker-mgt/workers", get(worker_mgt::workers))
+        .route(
+            "/api/v3/worker-mgt/workers/{worker}",
+            get(worker_mgt::worker).delete(worker_mgt::delete_worker),
+        )
+        .route(
+            "/api/v3/worker-mgt/workers/{worker}/setstatus",
+            post(worker_mgt::set_status),
+        )
+        .route(
+            "/api/v3/worker-mgt/workers/{worker}/settags",
+            post(worker_mgt::set_tags),
+        )
+        .route(
+            "/api/v3/worker-mgt/tags",
+            get(worker_mgt::tags).post(worker_mgt::create_tag),
+        )
+        .route(
+            "/api/v3/worker-mgt/tag/{tag}",
+            get(worker_mgt::tag)
+                .put(worker_mgt::change_tag)
+                .delete(worker_mgt::delete_tag),
+        )
+        .route("/api/v3/jobs/types", get(jobs::types))
+        .route("/api/v3/jobs/type/{name}", get(jobs::job_type))
+        .route("/api/v3/jobs", get(jobs::list).post(jobs::submit))
+        .route("/api/v3/jobs/check", post(jobs::check))
+        .route("/api/v3/jobs/last-rendered", get(jobs::last_rendered))
+        .route("/api/v3/jobs/{job}", get(jobs::show).delete(jobs::delete))
+        .route(
+            "/api/v3/jobs/{job}/what-would-delete-do",
+            get(jobs::what_would_delete_do),
+        )
+        .route(
+            "/api/v3/jobs/{job}/last-rendered",
+            get(jobs::last_rendered_of),
+        )
+        .route("/api/v3/jobs/{job}/setstatus", post(jobs::set_status))
+        .route("/api/v3/jobs/{job}/setpriority", post(jobs::set_priority))
+        .route("/api/v3/jobs/{job}/settag", post(jobs::set_tag))
+        .route("/api/v3/jobs/{job}/tasks", get(tasks::of_job))
+        .route(
+            "/api/v3/jobs/{job}/blocklist",
+            get(jobs::blocklist).merge(delete(jobs::clear_blocklist)),
+        )
+        .route("/api/v3/tasks/{task}", get(tasks::show))
+        .route("/api/v3/tasks/{task}/logtail", get(tasks::log_tail))
+        .route("/api/v3/tasks/{task}/log", get(tasks::log_info))
+        .route("/api/v3/tasks/{task}/setstatus", post(tasks::set_status))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Basic authentication of workers: user is the worker's UUID, password its secret.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    response::{IntoResponse, Response},
+};
+use base64::Engine as _;
+use serde_json::json;
+use tablao_core::{Actor, Via, WorkerId, decide::Asker, entity::Protocol};
+
+use crate::node::SharedNode;
+
+/// A worker that proved who it is.
+#[derive(Clone, Debug)]
+pub struct WorkerIdentity {
+    /// Which one.
+    pub id: WorkerId,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// Where it speaks from.
+    pub address: String,
+}
+
+impl WorkerIdentity {
+    /// It as an actor.
+    pub fn actor(&self) -> Actor {
+        let via = match self.protocol {
+            Protocol::Tablao => Via::Worker,
+            Protocol::Flamenco => Via::Flamenco,
+        };
+        Actor::worker(self.id, via)
+    }
+
+    /// It in words.
+    pub fn asker(&self) -> Asker {
+        Asker {
+            name: String::new(),
+            address: self.address.clone(),
+        }
+    }
+}
+
+/// How a client that sends these headers speaks.
+pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
+    let ours = headers
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|agent| agent.starts_with("Tablao/"));
+    if ours {
+        Protocol::Tablao
+    } else {
+        Protocol::Flamenco
+    }
+}
+
+/// Always 403, whatever is wrong, and never a challenge: that is what workers act upon.
+fn forbidden() -> Response {
+    let message = "the worker is not known here, or its secret is wrong: it has to register again";
+    (StatusCode::FORBIDDEN, Json(json!({ "message": message }))).into_response()
+}
+
+fn credentials(headers: &HeaderMap) -> Option<(WorkerId, String)> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let encoded = value.strip_prefix("Basic ")?;
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded.trim())
+        .ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.parse().ok()?, password.to_owned()))
+}
+
+impl FromRequestParts<SharedNode> for WorkerIdentity {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, node: &SharedNode) -> Result<Self, Response> {
+        let (id, secret) = credentials(&parts.headers).ok_or_else(forbidden)?;
+        let known = node.site.as_ref().is_some_and(|site| {
+            let model = site.model();
+            model
+                .farm()
+                .workers()
+                .get(&id)
+                .is_some_and(|worker| !worker.deleted)
+        });
+        if !known || !node.secrets.check(id.uuid(), &secret) {
+            return Err(forbidden());
+        }
+        node.saw(id);
+        let address = (parts.extensions.get::<ConnectInfo<SocketAddr>>())
+            .map(|info| info.0.ip().to_string())
+            .unwrap_or_default();
+        Ok(Self {
+            id,
+            protocol: protocol(&parts.headers),
+            address,
+        })
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The projector thread: moves the read model past what became durable, then lets the world know.
+//!
+//! Order matters: the model passes the records, then the position moves, then askers are
+//! answered and subscribers told. So whoever was answered reads its own writes.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crossbeam_channel::Receiver;
+use tablao_core::Lsn;
+use tablao_journal::{ChainValue, Report};
+use tablao_projections::ReadModel;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::{Batch, Reply};
+
+/// What goes with a draft through the journal.
+pub(super) struct Settlement {
+    pub(super) records: Batch,
+    pub(super) reply: oneshot::Sender<Reply>,
+    pub(super) answer: Reply,
+}
+
+/// What the projector is told.
+pub(super) enum ToProjector {
+    /// From the journal's writer thread.
+    Journal(Report<Settlement>),
+    /// An answer that needs no record but must not be ahead of what is durable.
+    Barrier {
+        at: Lsn,
+        reply: oneshot::Sender<Reply>,
+        answer: Reply,
+    },
+    /// Everything durable is on its way; end.
+    Close,
+}
+
+pub(super) struct Projector {
+    pub(super) receiver: Receiver<ToProjector>,
+    pub(super) model: Arc<RwLock<ReadModel>>,
+    pub(super) position: watch::Sender<Lsn>,
+    pub(super) events: broadcast::Sender<Batch>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) checkpoint: super::start::Checkpointer,
+    pub(super) barriers: Vec<(Lsn, oneshot::Sender<Reply>, Reply)>,
+    pub(super) chain: ChainValue,
+}
+
+impl Projector {
+    pub(super) fn run(mut self) {
+        while let Ok(message) = self.receiver.recv() {
+            match message {
+                ToProjector::Journal(Report::Durable(durable)) => {
+                    self.chain = durable.chain;
+                    let settlements: Vec<Settlement> = durable
+                        .drafts
+                        .into_iter()
+                        .map(|draft| draft.token)
+                        .collect();
+                    self.pass(settlements);
+                }
+                ToProjector::Journal(Report::Failed(failed)) => {
+                    // Dropped replies close their connections: nobody is told anything.
+                    self.failed.send_replace(Some(failed.error.to_string()));
+                    return;
+                }
+                ToProjector::Barrier { at, reply, answer } => {
+                    if at <= *self.position.borrow() {
+                        let _ = reply.send(answer);
+                    } else {
+                        self.barriers.push((at, reply, answer));
+                    }
+                }
+                ToProjector::Close => break,
+            }
+        }
+        self.checkpoint.save_at_end(&self.model, self.chain);
+    }
+
+    fn pass(&mut self, settlements: Vec<Settlement>) {
+        let mut last = *self.position.borrow();
+        {
+            let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
+            for recorded in settlements
+                .iter()
+                .flat_map(|settlement| settlement.records.iter())
+            {
+                model.apply(recorded);
+                last = recorded.lsn;
+            }
+        }
+        self.position.send_replace(last);
+        for settlement in settlements {
+            // No subscriber is no error.
+            let _ = self.events.send(settlement.records);
+            // An asker that is gone does not want its answer.
+            let _ = settlement.reply.send(settlement.answer);
+        }
+        let (ready, waiting) = std::mem::take(&mut self.barriers)
+            .into_iter()
+            .partition(|(at, _, _)| *at <= last);
+        self.barriers = waiting;
+        let ready: Vec<(Lsn, oneshot::Sender<Reply>, Reply)> = ready;
+        for (_, reply, answer) in ready {
+            let _ = reply.send(answer);
+        }
+        self.checkpoint.save_if_due(&self.model, self.chain);
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Starting an engine: recover the journal, load a checkpoint, fold the rest, start the threads.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Instant,
+};
+
+use tablao_core::{JobStatus, Lsn, Request};
+use tablao_journal::{
+    ChainValue, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
+    RecoveryReport,
+};
+use tablao_projections::{Cadence, Checkpoints, ReadModel, Stamp};
+use tokio::sync::{Semaphore, broadcast, watch};
+
+use super::{
+    Ask, Engine, EngineOptions, JournalIdentity, Shared, WAITING_REQUESTS_MAX,
+    liveness::Liveness,
+    parked::Parked,
+    projector::{Projector, ToProjector},
+    thread::EngineThread,
+};
+use crate::{Error, clock, records, view::View};
+
+/// How many batches a slow subscriber may fall behind before it must read the journal again.
+const SUBSCRIBER_LAG_MAX: usize = 4096;
+
+/// Saves checkpoints of one journal's read model.
+pub(super) struct Checkpointer {
+    store: Checkpoints,
+    journal: JournalIdentity,
+    cadence: Cadence,
+}
+
+impl Checkpointer {
+    /// Saves when enough has happened since the last time.
+    pub(super) fn save_if_due(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let position = read(model).farm().position();
+        if self.cadence.is_due(position) {
+            self.save(model, chain);
+        }
+    }
+
+    /// Saves what the last checkpoint does not hold.
+    pub(super) fn save_at_end(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let position = read(model).farm().position();
+        if self.cadence.has_tail(position) {
+            self.save(model, chain);
+        }
+    }
+
+    fn save(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        // The model is locked while it is encoded, not while it is written.
+        let (position, encoded) = {
+            let model = read(model);
+            let position = model.farm().position();
+            let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
+            (position, self.store.encode(stamp, &model))
+        };
+        match encoded.and_then(|encoded| self.store.write(encoded)) {
+            Ok(()) => self.cadence.taken(position),
+            // A cache that cannot be written costs time at the next start, nothing else.
+            Err(error) => tracing::warn!(%error, "save a checkpoint"),
+        }
+    }
+}
+
+fn read(model: &RwLock<ReadModel>) -> std::sync::RwLockReadGuard<'_, ReadModel> {
+    model.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a start found and took.
+#[derive(Debug)]
+pub struct Started {
+    /// What the journal's recovery found.
+    pub recovery: RecoveryReport,
+    /// Where the loaded checkpoint stood.
+    pub checkpoint: Lsn,
+    /// Records folded since.
+    pub folded: u64,
+}
+
+/// Folds a journal from disk into a model that stands somewhere before its end.
+pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Result<u64, Error> {
+    let from = model.farm().position().next();
+    let mut folded = 0;
+    for record in reader.records(JournalLsn::new(from.get()))? {
+        let record = record?;
+        if until.is_some_and(|until| record.lsn.get() > until.get()) {
+            break;
+        }
+        match records::read(&record)? {
+            Some(recorded) => model.apply(&recorded),
+            None => model.skip(Lsn::new(record.lsn.get())),
+        }
+        folded += 1;
+    }
+    Ok(folded)
+}
+
+impl Engine {
+    /// Starts the engine of one journal. Blocks while it recovers; call it off the runtime.
+    pub fn start(options: &EngineOptions) -> Result<(Self, Started), Error> {
+        let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&options.journal_dir).map_err(
+            |source| Error::Folder {
+                path: options.journal_dir.clone(),
+                source,
+            },
+        )?);
+        let new_id = JournalId(clock::new_id().into_bytes());
+        let open = OpenOptions::new(new_id, clock::now().micros());
+        let opened = Journal::open(Arc::clone(&files), &open)?;
+        let journal = JournalIdentity {
+            id: opened.journal.id().0,
+            incarnation: opened.journal.incarnation(),
+        };
+        let reader = Reader::open(Arc::clone(&files))?;
+        let store = Checkpoints::open(&options.checkpoint_dir);
+        let next = opened.recovery.next_lsn;
+        let verify = |lsn: Lsn| {
+            let after = JournalLsn::new(lsn.next().get());
+            if after > next {
+                return None;
+            }
+            reader
+                .chain_before(after)
+                .ok()
+                .flatten()
+                .map(|chain| chain.0)
+        };
+        let loaded = store.load(journal.id, journal.incarnation, verify);
+        let mut model = loaded.map_or_else(ReadModel::new, |(_, model)| model);
+        let checkpoint = model.farm().position();
+        let folded = fold(&reader, &mut model, None)?;
+        let started = Started {
+            recovery: opened.recovery,
+            checkpoint,
+            folded,
+        };
+        let chain = opened.journal.chain();
+        let engine = Self::launch(
+            options,
+            opened.journal,
+            reader,
+            store,
+            model,
+            chain,
+            checkpoint,
+        )?;
+        Ok((engine, started))
+    }
+
+    fn launch(
+        options: &EngineOptions,
+        journal: Journal,
+        reader: Reader,
+        store: Checkpoints,
+        model: ReadModel,
+        chain: ChainValue,
+        saved: Lsn,
+    ) -> Result<Self, Error> {
+        let identity = JournalIdentity {
+            id: journal.id().0,
+            incarnation: journal.incarnation(),
+        };
+        let farm = model.farm().clone();
+        let position = farm.position();
+        let model = Arc::new(RwLock::new(model));
+        let (sender, receiver) = crossbeam_channel::bounded(WAITING_REQUESTS_MAX);
+        let (to_projector, from_engine) = crossbeam_channel::unbounded();
+        let (position_sender, durable) = watch::channel(position);
+        let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
+        let (failed_sender, failed) = watch::channel(None);
+        let permits = Arc::new(Semaphore::new(WAITING_REQUESTS_MAX));
+
+        let report_to = to_projector.clone();
+        let writer = journal.start(move |report| {
+            // The projector outlives the writer; if it is gone the process is ending.
+            let _ = report_to.send(ToProjector::Journal(report));
+        })?;
+        let projector = Projector {
+            receiver: from_engine,
+            model: Arc::clone(&model),
+            position: position_sender,
+            events: events.clone(),
+            failed: failed_sender,
+            checkpoint: Checkpointer {
+                store,
+                journal: identity,
+                cadence: Cadence::new(saved),
+            },
+            barriers: Vec::new(),
+            chain,
+        };
+        let engine_thread = EngineThread {
+            farm,
+            authority: options.authority,
+            receiver,
+            permits: Arc::clone(&permits),
+            writer: Arc::new(writer),
+            projector: to_projector,
+            liveness: Liveness::new(Instant::now(), options.grace),
+            parked: Parked::default(),
+            last_tick: clock::now(),
+        };
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(body)
+                .map_err(|source| Error::Thread {
+                    name: name.to_owned(),
+                    source,
+                })
+        };
+        let threads = vec![
+            spawn("engine", Box::new(move || engine_thread.run()))?,
+            spawn("projector", Box::new(move || projector.run()))?,
+        ];
+        Ok(Self {
+            shared: Arc::new(Shared {
+                sender,
+                permits,
+                view: View {
+                    manager: options.manager,
+                    journal: identity,
+                    model,
+                    position: durable,
+                    events,
+                    reader: Arc::new(reader),
+                },
+                failed,
+                threads: Mutex::new(threads),
+            }),
+        })
+    }
+
+    /// The first requests of every start: who opens the journal, and the end of submissions that
+    /// a crash cut off.
+    pub async fn open_journal(
+        &self,
+        manager: tablao_core::ManagerId,
+        clean: bool,
+    ) -> Result<(), super::Stopped> {
+        let open = Request::OpenJournal {
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation: self.journal().incarnation,
+            clean,
+            manager,
+        };
+        // The system's own requests are never refused.
+        let _ = self.ask(Ask::system(open)).await?;
+        let unfinished: Vec<_> = self
+            .model()
+            .farm()
+            .jobs()
+            .values()
+            .filter(|job| job.state.status == JobStatus::UnderConstruction)
+            .map(|job| job.state.facts.job)
+            .collect();
+        for job in unfinished {
+            let reason =
+                "the Manager was stopped while the job was being submitted; submit it again"
+                    .to_owned();
+            let _ = self
+                .ask(Ask::system(Request::AbandonJob { job, reason }))
+                .await?;
+        }
+        Ok(())
+    }
+}

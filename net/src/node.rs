@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A running Server or Manager: engines, views, scripts, files. What the handlers work on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tablao_core::{
+    Actor, Answer, JobId, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId, codec,
+    decide::Asker, entity::JobSource, event::Body, request::NewJob,
+};
+use tablao_jobtypes::JobTypes;
+use tablao_journal::Authority;
+
+use crate::{
+    Error,
+    api::replication::LinkTokens,
+    blobs::Blobs,
+    clock,
+    config::Config,
+    data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
+    engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
+    link::{Link, Mirrors, Site},
+    previews::Previews,
+    secrets::Secrets,
+    submission,
+    task_logs::TaskLogs,
+    variables::{Audience, Resolved, own_platform},
+    view::View,
+};
+
+/// What part a process plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The Server alone: no workers of its own.
+    Server,
+    /// A Manager, with the Server's part unless it is linked to one.
+    Manager,
+}
+
+/// How a Server or Manager is started.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// What part it plays.
+    pub role: Role,
+    /// The Server to link to, with a link token at the first time.
+    pub link: Option<(String, Option<String>)>,
+}
+
+/// A running Server or Manager.
+pub struct Node {
+    /// What it was configured with.
+    pub config: Config,
+    /// Its data directory.
+    pub data: DataDir,
+    /// What part it plays.
+    pub role: Role,
+    /// The control journal's engine; on a linked Manager nothing is asked of it.
+    pub control: Engine,
+    /// The site journal's engine, on a Manager.
+    pub site: Option<Engine>,
+    /// Views of linked Managers, on a Server.
+    pub mirrors: Mirrors,
+    /// The mirror of the Server's control journal, on a linked Manager.
+    above: Mirrors,
+    /// The link to the Server above, on a linked Manager.
+    pub link: Link,
+    /// Link tokens that were given out.
+    pub link_tokens: LinkTokens,
+    /// Keys of linked Managers.
+    pub manager_keys: Secrets,
+    /// The job type scripts.
+    pub job_types: JobTypes,
+    /// Workers' secrets.
+    pub secrets: Secrets,
+    /// Task logs.
+    pub logs: TaskLogs,
+    /// Blobs.
+    pub blobs: Blobs,
+    /// Last-rendered previews.
+    pub previews: Previews,
+    /// When it was started, for `/metrics`.
+    pub started: std::time::Instant,
+    /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
+    seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
+    /// Managers whose progress is about to be noted.
+    noting: Mutex<BTreeSet<ManagerId>>,
+}
+
+/// After a restart, workers get this long before their silence counts.
+const GRACE: Duration = Duration::from_secs(10);
+/// Below this much free space submissions are refused, and a reserve stays for workers' reports.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+
+impl Node {
+    /// Starts engines and opens everything in the data directory. Blocks while it recovers.
+    pub fn start(options: &NodeOptions) -> Result<Self, Error> {
+        let data = DataDir::open(&options.data)?;
+        let config = Config::load(&data.path("tablao.toml"))?;
+        let manager = data.identity.manager;
+        let start = |name: &str, folder: &str, authority| {
+            let (engine, started) = Engine::start(&EngineOptions {
+                journal_dir: data.path(folder),
+                checkpoint_dir: data.path("checkpoints").join(name),
+                authority,
+                manager,
+                grace: GRACE,
+            })?;
+            report(name, &started);
+            Ok::<_, Error>((engine, started))
+        };
+        let (control, control_started) = start("control", CONTROL_JOURNAL, Authority::Control)?;
+        let site = match options.role {
+            Role::Manager => Some(start("site", SITE_JOURNAL, Authority::Site)?),
+            Role::Server => None,
+        };
+        let job_types = JobTypes::open(tablao_jobtypes::Options {
+            scripts_dir: Some(data.path("scripts")),
+            ..tablao_jobtypes::Options::default()
+        })?;
+        let link = Link::open(&data, options.link.as_ref())?;
+        let secrets = Secrets::open(&data.path("worker-secrets.json"))?;
+        let clean = (
+            control_started.recovery.clean || control_started.recovery.created,
+            site.as_ref()
+                .is_none_or(|(_, started)| started.recovery.clean || started.recovery.created),
+        );
+        let node = Self {
+            role: options.role,
+            control,
+            site: site.map(|(engine, _)| engine),
+            mirrors: Mirrors::open(&data, MIRRORS)?,
+            above: Mirrors::open(&data, MIRROR_OF_SERVER)?,
+            link,
+            link_tokens: LinkTokens::default(),
+            manager_keys: Secrets::open(&data.path("manager-keys.json"))?,
+            job_types,
+            secrets,
+            logs: TaskLogs::new(data.path("logs")),
+            blobs: Blobs::new(data.path("blobs")),
+            previews: Previews::new(data.path("previews")),
+            started: std::time::Instant::now(),
+            seen: Mutex::default(),
+            noting: Mutex::default(),
+            config,
+            data,
+        };
+        node.open_journals(clean)?;
+        Ok(node)
+    }
+
+    /// The first records of a start.
+    fn open_journals(&self, (control_clean, site_clean): (bool, bool)) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|source| Error::Thread {
+                name: "start".to_owned(),
+                source,
+            })?;
+        runtime.block_on(async {
+            let manager = self.manager();
+            self.control.open_journal(manager, control_clean).await?;
+            if !self.link.is_linked() {
+                let _ = self
+                    .control
+                    .ask(Ask::system(Request::StartTerm { term: 1 }))
+                    .await?;
+            }
+            if let Some(site) = &self.site {
+                site.open_journal(manager, site_clean).await?;
+                let apply = Request::ApplyConfig {
+                    policy: self.config.policy(),
+                    text: toml::to_string(&self.config).unwrap_or_default(),
+                };
+                let _ = site.ask(Ask::system(apply)).await?;
+                let name = self.config.manager_name.clone();
+                let link = Request::LinkManager { manager, name };
+                let _ = self.control.ask(Ask::system(link)).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Who this Server or Manager is.
+    pub fn manager(&self) -> ManagerId {
+        self.data.identity.manager
+    }
+
+    /// Views of all sites: its own, and those of linked Managers.
+    pub fn sites(&self) -> Vec<View> {
+        let own = self.site.iter().map(|engine| engine.view().clone());
+        own.chain(self.mirrors.views()).collect()
+    }
+
+    /// The site that has this job.
+    pub fn site_of_job(&self, job: JobId) -> Option<View> {
+        self.sites()
+            .into_iter()
+            .find(|view| view.read().job(job).is_some())
+    }
+
+    /// The site that has this task.
+    pub fn site_of_task(&self, task: TaskId) -> Option<View> {
+        self.sites()
+            .into_iter()
+            .find(|view| view.read().task(task).is_some())
+    }
+
+    /// Where tasks find the shared files.
+    pub fn storage(&self) -> String {
+        self.config
+            .shared_storage_path
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// The variables as somebody sees them.
+    pub fn variables(&self, audience: Audience, platform: &str) -> Resolved {
+        let platform = if platform == "manager" {
+            own_platform()
+        } else {
+            platform
+        };
+        Resolved::new(&self.config.variables, &self.storage(), audience, platform)
+    }
+
+    /// Accepts a compiled job at this Manager: in one decision, or a large one in parts.
+    pub async fn accept_job(
+        &self,
+        engine: &Engine,
+        mut job: NewJob,
+        actor: Actor,
+        asker: Asker,
+        key: Option<[u8; 32]>,
+    ) -> Result<Reply, Stopped> {
+        let chunk = std::mem::take(&mut job.chunk);
+        let mut pieces = submission::split(chunk).into_iter();
+        let id = job.facts.job;
+        let ask = |request| Ask {
+            request,
+            actor,
+            asker: asker.clone(),
+            key: None,
+            body: Body::Events,
+        };
+        if pieces.len() <= 1 {
+            job.chunk = pieces.next().unwrap_or_default();
+            let request = Request::SubmitJob { job: Box::new(job) };
+            return engine
+                .ask(Ask {
+                    key,
+                    ..ask(request)
+                })
+                .await;
+        }
+        let request = Request::AcceptJob { job: Box::new(job) };
+        match engine
+            .ask(Ask {
+                key,
+                ..ask(request)
+            })
+            .await?
+        {
+            Ok(Answer::Job(accepted)) if accepted == id => {}
+            // An earlier submission with the same key, or a refusal.
+            other => return Ok(other),
+        }
+        for chunk in pieces {
+            let request = Request::AddTasks {
+                job: id,
+                chunk: Box::new(chunk),
+            };
+            if let Err(refusal) = engine.ask(ask(request)).await? {
+                let reason = refusal.to_string();
+                let _ = engine
+                    .ask(ask(Request::AbandonJob { job: id, reason }))
+                    .await?;
+                return Ok(Err(refusal));
+            }
+        }
+        engine.ask(ask(Request::ReadyJob { job: id })).await
+    }
+
+    /// At the Server: places a job at a Manager, to be carried out there. The compiled
+    /// submission is a control blob, on disk before the placement names it.
+    pub async fn place_job(
+        self: &Arc<Self>,
+        mut job: NewJob,
+        actor: Actor,
+        asker: Asker,
+        key: Option<[u8; 32]>,
+    ) -> Result<Reply, Stopped> {
+        let Some((manager, why)) = self.choose_manager() else {
+            return Ok(Err(Refusal::UnknownManager {
+                manager: self.manager(),
+            }));
+        };
+        job.facts.manager = manager;
+        job.facts.source = JobSource::Placed;
+        let bytes = codec::to_bytes(&job);
+        let blobs = self.blobs.clone();
+        let kept = tokio::task::spawn_blocking(move || blobs.put(&bytes)).await;
+        let Ok(Ok(submission)) = kept else {
+            tracing::error!(?kept, "keep a submission");
+            return Ok(Err(Refusal::UnsoundSubmission {
+                reason: "the Server cannot store it; see its log".to_owned(),
+            }));
+        };
+        let request = Request::PlaceJob {
+            job: job.facts.job,
+            manager,
+            submission,
+            name: job.detail.name,
+            why,
+        };
+        let ask = Ask {
+            key,
+            body: Body::Blob(submission),
+            ..Ask::new(request, actor, asker)
+        };
+        self.control.ask(ask).await
+    }
+
+    /// The linked Manager with the fewest tasks to do, among those that were heard of lately.
+    fn choose_manager(&self) -> Option<(ManagerId, String)> {
+        let recent = Timestamp::from_micros(clock::now().micros().saturating_sub(60_000_000));
+        let control = self.control.model();
+        let linked = |manager: &ManagerId| {
+            (control.farm().managers().get(manager)).is_some_and(|known| !known.revoked)
+        };
+        self.mirrors
+            .all()
+            .iter()
+            .filter(|site| linked(&site.view().manager))
+            .map(|site| {
+                let load: u64 = (site.view().read().farm().jobs().values())
+                    .map(|job| u64::from(job.counts.runnable() + job.live))
+                    .sum();
+                (site.heard() < recent, load, site.view().manager)
+            })
+            .min()
+            .map(|(away, load, manager)| {
+                let presence = if away {
+                    "not heard of lately"
+                } else {
+                    "present"
+                };
+                (manager, format!("fewest tasks to do ({load}), {presence}"))
+            })
+    }
+
+    /// Waits a moment for a placed job to come up from its Manager.
+    pub async fn wait_for_placed(&self, job: JobId) {
+        // Fifty looks, a twentieth of a second apart; after that the job is shown as placed.
+        for _ in 0..50 {
+            if self.site_of_job(job).is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The mirror of the Server's control journal, on a linked Manager.
+    pub fn mirrors_above(
+        &self,
+        server: ManagerId,
+        control_journal: [u8; 16],
+    ) -> Result<Arc<Site>, Error> {
+        self.above.site(server, control_journal)
+    }
+
+    /// Notes in the control journal how far a mirror has come, at most once a second.
+    pub fn note_origin(self: &Arc<Self>, manager: ManagerId) {
+        {
+            let mut noting = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
+            if !noting.insert(manager) {
+                return;
+            }
+        }
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            node.noting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&manager);
+            if let Some(site) = node.mirrors.get(manager) {
+                let (next, chain) = (site.next(), site.chain());
+                let lsn = tablao_core::Lsn::new(next.saturating_sub(1));
+                let request = Request::AdvanceOrigin {
+                    manager,
+                    lsn,
+                    chain,
+                };
+                // An engine that has stopped notes nothing any more.
+                let _ = node.control.ask(Ask::system(request)).await;
+            }
+        });
+    }
+
+    /// Notes that a worker called.
+    pub fn saw(&self, worker: WorkerId) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(worker, clock::now());
+    }
+
+    /// When a worker last called this process.
+    pub fn last_seen(&self, worker: WorkerId) -> Option<Timestamp> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&worker).copied()
+    }
+
+    /// There is room for a submission; workers' reports keep a reserve.
+    pub fn has_room(&self) -> bool {
+        crate::disk::free_bytes(self.data.root()).is_none_or(|free| free >= FREE_BYTES_MIN)
+    }
+
+    /// Ends in order.
+    pub fn close(&self) {
+        if let Some(site) = &self.site {
+            site.close();
+        }
+        self.control.close();
+    }
+}
+
+/// Says on the log what a start found.
+fn report(name: &str, started: &Started) {
+    let recovery = &started.recovery;
+    tracing::info!(
+        journal = name,
+        next = recovery.next_lsn.get(),
+        clean = recovery.clean,
+        checkpoint = started.checkpoint.get(),
+        folded = started.folded,
+        "journal opened"
+    );
+    if let Some(torn) = &recovery.torn {
+        tracing::warn!(
+            journal = name,
+            segment = torn.segment,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            kept_in = torn.kept_in.as_deref().unwrap_or("nowhere"),
+            "the last write before the crash was incomplete and was cut off; nothing acknowledged is lost"
+        );
+    }
+}
+
+/// A shared node.
+pub type SharedNode = Arc<Node>;

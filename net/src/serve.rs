@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Serving a node over HTTP until it is told to stop, or its journal cannot be written.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use crate::{Error, api, node::Node};
+
+/// Why serving ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Served {
+    /// It was asked to.
+    Asked,
+    /// A journal cannot be written: the process must end at once, and say so.
+    JournalFailed(String),
+}
+
+/// Listens on an address.
+pub async fn listen(address: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen {
+            address: address.to_owned(),
+            source,
+        })
+}
+
+/// Serves until `stop` resolves or a journal fails.
+pub async fn serve(
+    node: Arc<Node>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Served {
+    let app = api::router(Arc::clone(&node)).into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let served = tokio::select! {
+        () = stop => Served::Asked,
+        what = journal_failure(&node) => Served::JournalFailed(what),
+    };
+    // Open connections hold long polls and event streams: they are closed, not waited for.
+    // Whoever was waiting for an answer that did not come asks again.
+    server.abort();
+    served
+}
+
+async fn journal_failure(node: &Node) -> String {
+    let mut control = node.control.failure();
+    let mut site = node.site.as_ref().unwrap_or(&node.control).failure();
+    loop {
+        let seen = (control.borrow_and_update().clone()).or(site.borrow_and_update().clone());
+        if let Some(what) = seen {
+            return what;
+        }
+        let changed = tokio::select! {
+            changed = control.changed() => changed,
+            changed = site.changed() => changed,
+        };
+        if changed.is_err() {
+            // The engine ended without a failure: somebody closes the node.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! From a submitted job to the core's shape: compile with the job type's script, then take
+//! facts and details apart.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tablao_core::{
+    JobId, JobStatus, ManagerId, ProjectId, ShotId, TagId, TaskId, Timestamp, UserId,
+    detail::{JobDetail, TasksDetail},
+    entity::{FailPolicy, JobFacts, JobSource, Limits, Requirements},
+    event::NewTask,
+    frames::FrameRanges,
+    request::{NewJob, TaskChunk},
+};
+use tablao_jobtypes::{CompiledJob, CompiledTask};
+
+/// What a submission says beside what the script sees.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The Manager that will run it.
+    pub manager: ManagerId,
+    /// Queued or paused.
+    pub initial: JobStatus,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// Settings as submitted.
+    pub settings: Map<String, Value>,
+    /// How it came.
+    pub source: JobSource,
+    /// Name of who submits.
+    pub user: String,
+}
+
+/// Puts a compiled job into the core's shape, with all of its tasks in one chunk.
+pub fn new_job(compiled: &CompiledJob, terms: &Terms) -> NewJob {
+    let job = JobId::new(compiled.id);
+    let metadata = |key: &str| compiled.metadata.get(key).cloned().unwrap_or_default();
+    let named = |own: String, other: &str| if own.is_empty() { metadata(other) } else { own };
+    let project = metadata("project");
+    let shot = metadata("shot");
+    let user = named(metadata("user"), "user.name");
+    let user = if user.is_empty() {
+        terms.user.clone()
+    } else {
+        user
+    };
+    let facts = JobFacts {
+        job,
+        job_type: compiled.job_type.clone(),
+        script_hash: blake3::Hash::from_hex(&compiled.script_hash)
+            .map_or([0; 32], |hash| *hash.as_bytes()),
+        generation: 1,
+        priority: compiled.priority,
+        tag: compiled
+            .worker_tag
+            .as_deref()
+            .and_then(|tag| tag.parse::<TagId>().ok()),
+        project: (!project.is_empty()).then(|| ProjectId::named(&project)),
+        user: (!user.is_empty()).then(|| UserId::named(&user)),
+        shot: if shot.is_empty() {
+            ShotId::of_job(job)
+        } else {
+            ShotId::named(&project, &shot)
+        },
+        requires: Requirements::default(),
+        limits: Limits::default(),
+        not_before: None,
+        depends_on_jobs: Vec::new(),
+        fail_policy: FailPolicy::default(),
+        initial: terms.initial,
+        manager: terms.manager,
+        job_epoch: 1,
+        source: terms.source,
+        tasks_expected: u32::try_from(compiled.tasks.len()).expect("the compiler bounds the tasks"),
+        created: terms.created,
+    };
+    let text = |map: &Map<String, Value>| Value::Object(map.clone()).to_string();
+    let detail = JobDetail {
+        name: compiled.name.clone(),
+        user,
+        project,
+        shot,
+        settings_submitted: text(&terms.settings),
+        settings: text(&compiled.settings),
+        metadata: compiled.metadata.clone().into_iter().collect(),
+        inputs: Vec::new(),
+        shaman_checkout: compiled.shaman_checkout_id.clone().unwrap_or_default(),
+    };
+    NewJob {
+        facts,
+        detail,
+        chunk: chunk(&compiled.tasks),
+    }
+}
+
+fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
+    let mut types: Vec<String> = Vec::new();
+    let mut lists: BTreeMap<String, u32> = BTreeMap::new();
+    let mut detail = TasksDetail::default();
+    let mut new_tasks = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let commands = serde_json::to_string(&task.commands).expect("compiled commands are JSON");
+        let task_type = types
+            .iter()
+            .position(|known| *known == task.task_type)
+            .unwrap_or_else(|| {
+                types.push(task.task_type.clone());
+                types.len() - 1
+            });
+        let steps_total = task
+            .commands
+            .iter()
+            .map(|command| command.total_step_count.max(1))
+            .sum();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(task.task_type.as_bytes());
+        hasher.update(&[0]);
+        hasher.update(commands.as_bytes());
+        new_tasks.push(NewTask {
+            uuid: TaskId::new(task.uuid),
+            task_type: u16::try_from(task_type).unwrap_or(u16::MAX),
+            priority: task.priority,
+            depends_on: task
+                .depends_on
+                .iter()
+                .map(|&place| u32::try_from(place).expect("the compiler bounds the tasks"))
+                .collect(),
+            frames: task
+                .frames
+                .as_deref()
+                .and_then(FrameRanges::parse)
+                .unwrap_or_default(),
+            steps_total,
+            content_hash: *hasher.finalize().as_bytes(),
+        });
+        detail.names.push(task.name.clone());
+        let place = lists.len();
+        let list = *lists.entry(commands.clone()).or_insert_with(|| {
+            detail.command_lists.push(commands);
+            u32::try_from(place).expect("as many lists as tasks at most")
+        });
+        detail.commands_of.push(list);
+    }
+    TaskChunk {
+        first_number: 0,
+        types,
+        tasks: new_tasks,
+        detail,
+    }
+}
+
+/// How large the bodies of one chunk may be: a decision must fit a batch of 1 MiB.
+const CHUNK_BYTES_MAX: usize = 512 << 10;
+
+/// Cuts a chunk into pieces that each fit one decision.
+pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
+    let mut pieces: Vec<TaskChunk> = Vec::new();
+    let mut bytes = usize::MAX;
+    // Which list of the whole chunk stands where in the piece at hand.
+    let mut lists: BTreeMap<u32, u32> = BTreeMap::new();
+    for (position, (task, name)) in chunk.tasks.into_iter().zip(chunk.detail.names).enumerate() {
+        let list = chunk.detail.commands_of[position];
+        let text = &chunk.detail.command_lists[list as usize];
+        let size = 96
+            + name.len()
+            + task.depends_on.len() * 5
+            + task.frames.ranges().len() * 10
+            + if lists.contains_key(&list) {
+                5
+            } else {
+                text.len()
+            };
+        if bytes.saturating_add(size) > CHUNK_BYTES_MAX {
+            pieces.push(TaskChunk {
+                first_number: chunk.first_number
+                    + u32::try_from(position).expect("numbers are u32"),
+                types: chunk.types.clone(),
+                ..TaskChunk::default()
+            });
+            lists.clear();
+            bytes = 0;
+        }
+        let piece = pieces.last_mut().expect("the first task begins a piece");
+        let next = u32::try_from(piece.detail.command_lists.len()).expect("numbers are u32");
+        let place = *lists.entry(list).or_insert_with(|| {
+            piece.detail.command_lists.push(text.clone());
+            next
+        });
+        bytes += size;
+        piece.detail.names.push(name);
+        piece.detail.commands_of.push(place);
+        piece.tasks.push(task);
+    }
+    pieces
+}

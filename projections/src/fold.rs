@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! How each event changes the read model.
+//!
+//! Total and infallible, as the core's fold is: an event about something that is not there
+//! changes nothing. The farm moves first; what must be compared with before is read before.
+
+use tablao_core::{
+    AttemptId, Event, JobId, Recorded, ShotId, WorkerId,
+    event::{AttemptAssigned, AttemptEnded, FramePublished},
+};
+
+use crate::{
+    attempts::AttemptRow,
+    control::{ManagerRow, PlacementRow, RequestRow},
+    frames::FrameRow,
+    jobs::JobRow,
+    model::ReadModel,
+    workers::{TagRow, WorkerRow, named, worker_detail},
+};
+
+impl ReadModel {
+    /// Folds a recorded event in.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        let touched = Touched::by(&recorded.event);
+        let before = self.steps(touched.as_ref());
+        let shot = self.shot_of_purged(&recorded.event);
+        self.farm.apply(recorded);
+        if let Some(touched) = touched {
+            self.tasks_touched(recorded, &touched, before);
+        }
+        let reason = || recorded.detail.reason_text().to_owned();
+        match &recorded.event {
+            // What was asked and by whom is the audit's; what came of it follows as events.
+            Event::Decision(_) => {}
+            // The farm has the journal's identity and term; nothing of them is words.
+            Event::JournalOpened(_) | Event::TermStarted(_) => {}
+            Event::ConfigApplied(_) => self.config_text = named(&recorded.detail).description,
+
+            Event::JobAccepted(facts) => {
+                let sequence = self.farm.jobs()[&facts.facts.job].state.sequence;
+                let row = JobRow::accepted(recorded, &facts.facts, sequence);
+                self.frames.job_accepted(&facts.facts, &row.detail);
+                self.order.insert(sequence, row.id);
+                self.tasks.entry(row.id).or_default();
+                self.jobs.insert(row.id, row);
+            }
+            Event::TasksAdded(facts) => {
+                self.tasks
+                    .entry(facts.job)
+                    .or_default()
+                    .add(recorded, facts);
+                let steps: u64 = (facts.tasks.iter())
+                    .map(|task| u64::from(task.steps_total))
+                    .sum();
+                self.change_job(recorded, facts.job, |row| row.steps_total += steps);
+            }
+            Event::JobReady(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobAbandoned(facts) => {
+                self.change_job(recorded, facts.job, |row| row.activity = reason());
+            }
+            Event::JobStatusChanged(facts) => {
+                self.change_job(recorded, facts.job, |row| row.activity = reason());
+            }
+            Event::JobHeld(facts) => {
+                self.change_job(recorded, facts.job, |row| row.hold_reason = reason());
+            }
+            Event::JobReleased(facts) => {
+                self.change_job(recorded, facts.job, |row| row.hold_reason.clear());
+            }
+            Event::JobPriorityChanged(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobTagChanged(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobDeleteMarked(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobRestored(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::WorkerBlocked(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::WorkerUnblocked(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobPurged(facts) => self.job_purged(facts.job, shot),
+
+            Event::TasksChanged(facts) => {
+                if let Some(tasks) = self.tasks.get_mut(&facts.job) {
+                    for &(first, last) in &facts.ranges {
+                        tasks
+                            .activity
+                            .set(first, last, recorded.detail.reason_text());
+                    }
+                }
+            }
+            // A task's priority and its list of failures are facts; it was touched above.
+            Event::TaskPriorityChanged(_) | Event::FailuresCleared(_) => {}
+            Event::StepsAdvanced(_) => {}
+            Event::AttemptAssigned(facts) => self.attempt_assigned(recorded, facts),
+            Event::AttemptStarted(facts) => {
+                self.change_attempt(facts.job, facts.task, facts.attempt, |row| {
+                    row.start(recorded.at);
+                });
+            }
+            Event::AttemptStopRequested(facts) => {
+                self.change_attempt(facts.job, facts.task, facts.attempt, |row| {
+                    row.stop(&recorded.detail);
+                });
+            }
+            Event::AttemptEnded(facts) => self.attempt_ended(recorded, facts),
+            // It changed nothing; it is there to be found by those who ask for history.
+            Event::LateReportNoted(_) => {}
+
+            Event::FramePublished(facts) => self.frame_published(recorded, facts),
+            // The frame stays as it is.
+            Event::FrameSkipped(_) => {}
+            Event::ThumbnailStored(facts) => {
+                self.frames
+                    .set_thumbnail(&facts.key, &named(&recorded.detail).name);
+            }
+
+            Event::WorkerRegistered(facts) => {
+                let row = WorkerRow::registered(facts.worker, recorded.at, &recorded.detail);
+                self.workers.insert(facts.worker, row);
+            }
+            Event::WorkerSignedOn(facts) => self.change_worker(recorded, facts.worker, |row| {
+                row.status_reason.clear();
+                if let Some(detail) = worker_detail(&recorded.detail) {
+                    row.detail.clone_from(detail);
+                }
+            }),
+            Event::WorkerStatusChanged(facts) => {
+                self.change_worker(recorded, facts.worker, |row| row.status_reason = reason());
+            }
+            Event::WorkerLost(facts) => self.change_worker(recorded, facts.worker, |row| {
+                row.status_reason = reason();
+                row.request_reason.clear();
+            }),
+            Event::WorkerStatusRequested(facts) => {
+                self.change_worker(recorded, facts.worker, |row| row.request_reason = reason());
+            }
+            Event::WorkerStatusRequestCleared(facts) => {
+                self.change_worker(recorded, facts.worker, |row| row.request_reason.clear());
+            }
+            Event::WorkerTagsSet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
+            Event::WorkerScheduleSet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
+            Event::WorkerDeleted(facts) => {
+                self.change_worker(recorded, facts.worker, |row| row.status_reason = reason());
+            }
+            Event::TagCreated(facts) => self.put_tag(recorded, facts.tag),
+            Event::TagChanged(facts) => self.put_tag(recorded, facts.tag),
+            Event::TagDeleted(facts) => {
+                self.tags.remove(&facts.tag);
+            }
+
+            Event::ManagerLinked(facts) => {
+                let name = named(&recorded.detail).name;
+                let row = self.managers.entry(facts.manager);
+                let row = row.or_insert_with(|| ManagerRow {
+                    id: facts.manager,
+                    name: String::new(),
+                    revoked_reason: String::new(),
+                    linked: recorded.at,
+                    updated: recorded.at,
+                });
+                row.name = name;
+                row.revoked_reason.clear();
+                row.updated = recorded.at;
+            }
+            Event::ManagerRevoked(facts) => {
+                if let Some(row) = self.managers.get_mut(&facts.manager) {
+                    row.revoked_reason = reason();
+                    row.updated = recorded.at;
+                }
+            }
+            // Where a Manager's journal stands is a fact that moves all the time.
+            Event::OriginAdvanced(_) => {}
+            Event::JobPlaced(facts) => {
+                let words = named(&recorded.detail);
+                let row = PlacementRow {
+                    job: facts.job,
+                    manager: facts.manager,
+                    name: words.name,
+                    why: words.description,
+                    placed: recorded.at,
+                };
+                self.placements.insert(facts.job, row);
+            }
+            Event::RequestAccepted(facts) => {
+                let row = RequestRow {
+                    id: facts.request,
+                    manager: facts.manager,
+                    job: facts.job,
+                    reason: reason(),
+                    accepted: recorded.at,
+                };
+                self.requests.insert(facts.request, row);
+            }
+            // The job it concerned says by itself what became of it.
+            Event::RequestSettled(_) => {}
+            Event::LinkedToServer(_) => self.server_url = named(&recorded.detail).description,
+        }
+    }
+
+    fn change_job(&mut self, recorded: &Recorded, id: JobId, change: impl FnOnce(&mut JobRow)) {
+        if let Some(row) = self.jobs.get_mut(&id) {
+            change(row);
+            row.updated = recorded.at;
+        }
+    }
+
+    fn change_worker(
+        &mut self,
+        recorded: &Recorded,
+        id: WorkerId,
+        change: impl FnOnce(&mut WorkerRow),
+    ) {
+        if let Some(row) = self.workers.get_mut(&id) {
+            change(row);
+            row.updated = recorded.at;
+        }
+    }
+
+    fn change_attempt(
+        &mut self,
+        job: JobId,
+        task: u32,
+        id: AttemptId,
+        change: impl FnOnce(&mut AttemptRow),
+    ) {
+        let tasks = self.tasks.get_mut(&job);
+        if let Some(row) = tasks.and_then(|tasks| tasks.attempt(task, id)) {
+            change(row);
+        }
+    }
+
+    fn shot_of_purged(&self, event: &Event) -> Option<ShotId> {
+        match event {
+            Event::JobPurged(facts) => {
+                let job = self.farm.jobs().get(&facts.job)?;
+                Some(job.state.facts.shot)
+            }
+            _ => None,
+        }
+    }
+
+    fn job_purged(&mut self, id: JobId, shot: Option<ShotId>) {
+        if let Some(row) = self.jobs.remove(&id) {
+            self.order.remove(&row.sequence);
+        }
+        self.tasks.remove(&id);
+        self.frames.purge_job(id, shot);
+        for worker in self.workers.values_mut() {
+            let gone = |task| self.farm.task(task).is_none();
+            if worker.last_task.is_some_and(gone) {
+                worker.last_task = None;
+            }
+        }
+    }
+
+    /// Steps done of the tasks that an event is about.
+    fn steps(&self, touched: Option<&Touched<'_>>) -> u64 {
+        touched
+            .and_then(|touched| Some((touched, self.farm.jobs().get(&touched.job)?)))
+            .map(|(touched, job)| {
+                (touched.ranges.iter())
+                    .filter_map(|&(first, last)| job.tasks.get(first as usize..=last as usize))
+                    .flatten()
+                    .map(|task| u64::from(task.steps_completed))
+                    .sum()
+            })
+            .unwrap_or_default()
+    }
+
+    fn tasks_touched(&mut self, recorded: &Recorded, touched: &Touched<'_>, before: u64) {
+        let after = self.steps(Some(touched));
+        if let Some(tasks) = self.tasks.get_mut(&touched.job) {
+            for &(first, last) in touched.ranges.iter() {
+                tasks.touch(first, last, recorded.at);
+            }
+        }
+        self.change_job(recorded, touched.job, |row| {
+            row.steps_completed = (row.steps_completed + after).saturating_sub(before);
+        });
+    }
+
+    fn attempt_assigned(&mut self, recorded: &Recorded, event: &AttemptAssigned) {
+        let job = self.farm.jobs().get(&event.job);
+        let Some(task) = job.and_then(|job| job.tasks.get(event.task as usize)) else {
+            return;
+        };
+        let uuid = task.uuid;
+        if let (Some(id), Some(tasks)) = (task.attempt, self.tasks.get_mut(&event.job)) {
+            let row = AttemptRow::assigned(id, uuid, recorded, event);
+            tasks.attempts.entry(event.task).or_default().push(row);
+            // What was said about the attempt before does not hold for this one.
+            tasks.activity.set(event.task, event.task, "");
+        }
+        self.change_worker(recorded, event.worker, |row| row.last_task = Some(uuid));
+    }
+
+    fn attempt_ended(&mut self, recorded: &Recorded, event: &AttemptEnded) {
+        self.change_attempt(event.job, event.task, event.attempt, |row| {
+            row.end(recorded, event);
+        });
+        if let Some(tasks) = self.tasks.get_mut(&event.job) {
+            let reason = recorded.detail.reason_text();
+            tasks.activity.set(event.task, event.task, reason);
+        }
+        self.change_worker(recorded, event.worker, |_| {});
+    }
+
+    fn frame_published(&mut self, recorded: &Recorded, event: &FramePublished) {
+        let job = self.farm.jobs().get(&event.job);
+        let Some(task) = job.and_then(|job| job.tasks.get(event.task as usize)) else {
+            return;
+        };
+        let uuid = task.uuid;
+        let tasks = self.tasks.get_mut(&event.job);
+        let attempt = tasks.and_then(|tasks| tasks.attempt(event.task, event.attempt));
+        let Some(worker) = attempt.map(|attempt| attempt.worker) else {
+            return;
+        };
+        let row = FrameRow::published(recorded, event, uuid, worker);
+        let former = self.frames.publish(row);
+        self.change_job(recorded, event.job, |row| {
+            row.last_frame = Some(event.key.clone());
+        });
+        // Another job's frame was replaced: it may have been the last one that job had.
+        if let Some(row) = former.and_then(|job| self.jobs.get_mut(&job))
+            && row.last_frame.as_ref() == Some(&event.key)
+        {
+            row.last_frame = self.frames.last_of_job(row.id).cloned();
+        }
+    }
+
+    fn put_tag(&mut self, recorded: &Recorded, id: tablao_core::TagId) {
+        let words = named(&recorded.detail);
+        let row = TagRow {
+            id,
+            name: words.name,
+            description: words.description,
+            updated: recorded.at,
+        };
+        self.tags.insert(id, row);
+    }
+}
+
+/// The tasks whose facts an event changes.
+struct Touched<'a> {
+    job: JobId,
+    ranges: std::borrow::Cow<'a, [(u32, u32)]>,
+}
+
+impl<'a> Touched<'a> {
+    fn by(event: &'a Event) -> Option<Self> {
+        let (job, task) = match event {
+            Event::TasksChanged(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::FailuresCleared(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::TaskPriorityChanged(facts) => (facts.job, facts.task),
+            Event::AttemptAssigned(facts) => (facts.job, facts.task),
+            Event::StepsAdvanced(facts) => (facts.job, facts.task),
+            Event::AttemptEnded(facts) => (facts.job, facts.task),
+            // The match in `apply` names every kind; here only those that change tasks matter.
+            _ => return None,
+        };
+        Some(Self {
+            job,
+            ranges: vec![(task, task)].into(),
+        })
+    }
+
+    fn many(job: JobId, ranges: &'a [(u32, u32)]) -> Self {
+        Self {
+            job,
+            ranges: ranges.into(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What people read about jobs and their tasks. Their facts are in the farm.
+//!
+//! Names and commands of tasks stay in the chunks in which they came, shared and unchanged;
+//! only what differs per task is held per task, because a job may have a million of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use tablao_core::{
+    AttemptId, Detail, JobId, Recorded, TaskId, Timestamp,
+    detail::{JobDetail, TasksDetail},
+    entity::{FrameKey, Job, JobFacts, Task},
+    event::TasksAdded,
+};
+
+use crate::{attempts::AttemptRow, texts::RangeTexts};
+
+/// A job in words and sums.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// Its identity.
+    pub id: JobId,
+    /// Order of acceptance, from 1.
+    pub sequence: u64,
+    /// Name, user, project, shot, settings, metadata.
+    pub detail: JobDetail,
+    /// Why it has its status.
+    pub activity: String,
+    /// Why it is held.
+    pub hold_reason: String,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// When it or its tasks last changed.
+    pub updated: Timestamp,
+    /// Steps done, of all tasks.
+    pub steps_completed: u64,
+    /// Steps of all tasks.
+    pub steps_total: u64,
+    /// The frame it published last.
+    pub last_frame: Option<FrameKey>,
+}
+
+impl JobRow {
+    pub(crate) fn accepted(recorded: &Recorded, facts: &JobFacts, sequence: u64) -> Self {
+        Self {
+            id: facts.job,
+            sequence,
+            detail: match &recorded.detail {
+                Detail::Job(detail) => (**detail).clone(),
+                _ => JobDetail::default(),
+            },
+            activity: String::new(),
+            hold_reason: String::new(),
+            created: facts.created,
+            updated: recorded.at,
+            steps_completed: 0,
+            steps_total: 0,
+            last_frame: None,
+        }
+    }
+}
+
+/// A task: its facts, and what people and workers read about it.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskView<'a> {
+    /// Its job's facts.
+    pub job: &'a Job,
+    /// Its facts.
+    pub task: &'a Task,
+    /// Its name.
+    pub name: &'a str,
+    /// Its commands, as JSON text of a list.
+    pub commands: &'a str,
+    /// What its last change said.
+    pub activity: &'a str,
+    /// When it was added.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+    /// Name of its type.
+    pub task_type: &'a str,
+}
+
+impl<'a> TaskView<'a> {
+    /// The tasks that must be completed first.
+    pub fn depends_on(&self) -> impl Iterator<Item = TaskId> + 'a {
+        let tasks = &self.job.tasks;
+        self.task
+            .depends_on
+            .iter()
+            .filter_map(|&number| tasks.get(number as usize))
+            .map(|task| task.uuid)
+    }
+}
+
+/// Tasks that were added together, with what they share.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Chunk {
+    pub(crate) first: u32,
+    pub(crate) created: Timestamp,
+    pub(crate) detail: Arc<TasksDetail>,
+}
+
+/// What is kept about the tasks of one job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct JobTasks {
+    /// By first number, ascending.
+    pub(crate) chunks: Vec<Chunk>,
+    /// When each task last changed.
+    pub(crate) updated: Vec<Timestamp>,
+    /// What each task's last change said.
+    pub(crate) activity: RangeTexts,
+    /// Attempts of the tasks that had any, oldest first.
+    pub(crate) attempts: BTreeMap<u32, Vec<AttemptRow>>,
+}
+
+impl JobTasks {
+    pub(crate) fn add(&mut self, recorded: &Recorded, event: &TasksAdded) {
+        self.chunks.push(Chunk {
+            first: event.first_number,
+            created: recorded.at,
+            detail: match &recorded.detail {
+                Detail::Tasks(detail) => Arc::new((**detail).clone()),
+                _ => Arc::default(),
+            },
+        });
+        self.updated
+            .resize(self.updated.len() + event.tasks.len(), recorded.at);
+    }
+
+    pub(crate) fn touch(&mut self, first: u32, last: u32, at: Timestamp) {
+        if let Some(updated) = self.updated.get_mut(first as usize..=last as usize) {
+            updated.fill(at);
+        }
+    }
+
+    pub(crate) fn attempt(&mut self, number: u32, id: AttemptId) -> Option<&mut AttemptRow> {
+        // The one that something happens to is nearly always the last.
+        let attempts = self.attempts.get_mut(&number)?;
+        attempts.iter_mut().rev().find(|attempt| attempt.id == id)
+    }
+
+    pub(crate) fn view<'a>(
+        &'a self,
+        job: &'a Job,
+        task: &'a Task,
+        task_type: &'a str,
+    ) -> TaskView<'a> {
+        let after = self
+            .chunks
+            .partition_point(|chunk| chunk.first <= task.number);
+        let chunk = after.checked_sub(1).map(|at| &self.chunks[at]);
+        let (name, commands) = chunk
+            .and_then(|chunk| texts(chunk, task.number))
+            .unwrap_or(("", "[]"));
+        let number = task.number as usize;
+        TaskView {
+            job,
+            task,
+            name,
+            commands,
+            activity: self.activity.get(task.number),
+            created: chunk.map(|chunk| chunk.created).unwrap_or_default(),
+            updated: self.updated.get(number).copied().unwrap_or_default(),
+            task_type,
+        }
+    }
+}
+
+/// Name and commands of a task, unless they were erased.
+fn texts(chunk: &Chunk, number: u32) -> Option<(&str, &str)> {
+    let at = (number - chunk.first) as usize;
+    let name = chunk.detail.names.get(at)?;
+    let list = *chunk.detail.commands_of.get(at)? as usize;
+    let commands = chunk.detail.command_lists.get(list)?;
+    Some((name, commands))
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The read model as rows, the farm's among them, and back.
+//!
+//! What differs per task is in blocks; names and commands are in the chunks in which they came,
+//! whose rows never change once written. Indexes and sums over frames are built again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tablao_core::{
+    JobId, Timestamp,
+    codec::{from_bytes, to_bytes},
+    detail::TasksDetail,
+    rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row, frame_block},
+};
+
+use crate::{
+    Error, ReadModel,
+    attempts::AttemptRow,
+    frames::{FrameRow, Frames, ShotRow},
+    jobs::{Chunk, JobTasks},
+};
+
+/// Rises when a row of the read model changes shape or meaning.
+const MODEL_ROWS_VERSION: u32 = 1;
+
+/// Version of all rows together; a checkpoint of another version is thrown away.
+pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
+
+/// First byte of a key: what the row is about. Below [`PREFIX_END`] they are the farm's.
+mod prefix {
+    pub(super) const TEXTS: u8 = 0x80;
+    pub(super) const JOB: u8 = 0x81;
+    pub(super) const CHUNK: u8 = 0x82;
+    pub(super) const TASKS: u8 = 0x83;
+    pub(super) const ATTEMPTS: u8 = 0x84;
+    pub(super) const FRAMES: u8 = 0x85;
+    pub(super) const SHOT: u8 = 0x86;
+    pub(super) const WORKER: u8 = 0x87;
+    pub(super) const TAG: u8 = 0x88;
+    pub(super) const MANAGER: u8 = 0x89;
+    pub(super) const PLACEMENT: u8 = 0x8a;
+    pub(super) const REQUEST: u8 = 0x8b;
+}
+
+/// What is kept about a block of tasks.
+#[derive(Serialize, Deserialize)]
+struct TaskBlock {
+    updated: Vec<Timestamp>,
+    activity: Vec<(u32, u32, String)>,
+}
+
+impl ReadModel {
+    /// Everything as rows. Equal models give equal rows.
+    pub fn to_rows(&self) -> impl Iterator<Item = Row> {
+        let texts = (&self.server_url, &self.config_text);
+        self.farm
+            .to_rows()
+            .chain([(vec![prefix::TEXTS], to_bytes(&texts))])
+            .chain(each(prefix::JOB, &self.jobs, |id| id.uuid()))
+            .chain((self.tasks.iter()).flat_map(|(job, tasks)| task_rows(*job, tasks)))
+            .chain(self.frame_rows())
+            .chain((self.shots()).map(|shot| (key(prefix::SHOT, shot.id.uuid()), to_bytes(shot))))
+            .chain(each(prefix::WORKER, &self.workers, |id| id.uuid()))
+            .chain(each(prefix::TAG, &self.tags, |id| id.uuid()))
+            .chain(each(prefix::MANAGER, &self.managers, |id| id.uuid()))
+            .chain(each(prefix::PLACEMENT, &self.placements, |id| id.uuid()))
+            .chain(each(prefix::REQUEST, &self.requests, |id| id.uuid()))
+    }
+
+    fn frame_rows(&self) -> impl Iterator<Item = Row> {
+        let mut blocks: BTreeMap<Vec<u8>, Vec<&FrameRow>> = BTreeMap::new();
+        for row in self.frames() {
+            let block = frame_block(row.key.number);
+            let key = block_key(prefix::FRAMES, row.key.shot.uuid(), block);
+            blocks.entry(key).or_default().push(row);
+        }
+        blocks
+            .into_iter()
+            .map(|(key, frames)| (key, to_bytes(&frames)))
+    }
+
+    /// Puts a model together from its rows, in any order.
+    pub fn from_rows<K, V>(rows: impl IntoIterator<Item = (K, V)>) -> Result<Self, Error>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut parts = Parts::default();
+        for (key, value) in rows {
+            parts.take(key.as_ref(), value.as_ref())?;
+        }
+        parts.finish()
+    }
+}
+
+fn key(prefix: u8, id: uuid::Uuid) -> Vec<u8> {
+    let mut key = Vec::with_capacity(21);
+    key.push(prefix);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+fn block_key(prefix: u8, id: uuid::Uuid, block: u32) -> Vec<u8> {
+    let mut key = key(prefix, id);
+    key.extend_from_slice(&block.to_be_bytes());
+    key
+}
+
+fn each<'a, I: 'a, T: Serialize + 'a>(
+    prefix: u8,
+    entities: &'a BTreeMap<I, T>,
+    uuid: impl Fn(&I) -> uuid::Uuid + 'a,
+) -> impl Iterator<Item = Row> + 'a {
+    entities
+        .iter()
+        .map(move |(id, entity)| (key(prefix, uuid(id)), to_bytes(entity)))
+}
+
+fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
+    let chunks = tasks.chunks.iter().map(move |chunk| {
+        let value = (chunk.first, chunk.created, &*chunk.detail);
+        let key = block_key(prefix::CHUNK, job.uuid(), chunk.first);
+        (key, to_bytes(&value))
+    });
+    let blocks = (0u32..)
+        .step_by(BLOCK as usize)
+        .zip(tasks.updated.chunks(BLOCK as usize))
+        .map(move |(first, updated)| {
+            let block = TaskBlock {
+                updated: updated.to_vec(),
+                activity: (tasks.activity.within(first, first + (BLOCK - 1)))
+                    .map(|(first, last, text)| (first, last, text.to_owned()))
+                    .collect(),
+            };
+            let key = block_key(prefix::TASKS, job.uuid(), first);
+            (key, to_bytes(&block))
+        });
+    let mut of_block: BTreeMap<u32, Vec<&AttemptRow>> = BTreeMap::new();
+    for (number, attempts) in &tasks.attempts {
+        let first = number - number % BLOCK;
+        of_block.entry(first).or_default().extend(attempts);
+    }
+    let attempts = of_block.into_iter().map(move |(first, attempts)| {
+        let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
+        (key, to_bytes(&attempts))
+    });
+    chunks.chain(blocks).chain(attempts)
+}
+
+/// What the rows said so far.
+#[derive(Default)]
+struct Parts {
+    farm: Assembly,
+    model: ReadModel,
+    /// Blocks of tasks, by job and first number.
+    blocks: BTreeMap<(JobId, u32), TaskBlock>,
+    frames: Vec<FrameRow>,
+    shots: Vec<ShotRow>,
+}
+
+impl Parts {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let &kind = key.first().ok_or(Error::Inconsistent("a key is empty"))?;
+        if kind < PREFIX_END {
+            return Ok(self.farm.take(key, value)?);
+        }
+        let model = &mut self.model;
+        match kind {
+            prefix::TEXTS => (model.server_url, model.config_text) = from_bytes(value)?,
+            prefix::JOB => insert(&mut model.jobs, value, |row| row.id)?,
+            prefix::CHUNK => {
+                let (job, _) = block_of(key)?;
+                let (first, created, detail): (u32, Timestamp, TasksDetail) = from_bytes(value)?;
+                model.tasks.entry(job).or_default().chunks.push(Chunk {
+                    first,
+                    created,
+                    detail: Arc::new(detail),
+                });
+            }
+            prefix::TASKS => {
+                self.blocks.insert(block_of(key)?, from_bytes(value)?);
+            }
+            prefix::ATTEMPTS => {
+                for row in from_bytes::<Vec<AttemptRow>>(value)? {
+                    let tasks = model.tasks.entry(row.job).or_default();
+                    tasks.attempts.entry(row.number).or_default().push(row);
+                }
+            }
+            prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
+            prefix::SHOT => self.shots.push(from_bytes(value)?),
+            prefix::WORKER => insert(&mut model.workers, value, |row| row.id)?,
+            prefix::TAG => insert(&mut model.tags, value, |row| row.id)?,
+            prefix::MANAGER => insert(&mut model.managers, value, |row| row.id)?,
+            prefix::PLACEMENT => insert(&mut model.placements, value, |row| row.job)?,
+            prefix::REQUEST => insert(&mut model.requests, value, |row| row.id)?,
+            other => return Err(Error::UnknownRow(other)),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<ReadModel, Error> {
+        let mut model = self.model;
+        model.farm = self.farm.finish()?;
+        for ((job, first), block) in self.blocks {
+            let tasks = model.tasks.entry(job).or_default();
+            if tasks.updated.len() != first as usize {
+                return Err(Error::Inconsistent("a job's blocks of tasks have gaps"));
+            }
+            tasks.updated.extend(block.updated);
+            for (first, last, text) in block.activity {
+                tasks.activity.set(first, last, &text);
+            }
+        }
+        for tasks in model.tasks.values_mut() {
+            tasks.chunks.sort_unstable_by_key(|chunk| chunk.first);
+        }
+        for row in model.jobs.values() {
+            model.order.insert(row.sequence, row.id);
+            // A job without tasks has no rows of them, but has an entry.
+            model.tasks.entry(row.id).or_default();
+        }
+        model.frames = Frames::restore(self.frames, self.shots);
+        let known = (model.farm.jobs().iter()).all(|(id, job)| {
+            model.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
+        });
+        if !known || model.farm.jobs().len() != model.jobs.len() {
+            return Err(Error::Inconsistent("facts and words are of different jobs"));
+        }
+        Ok(model)
+    }
+}
+
+fn insert<I: Ord, T: DeserializeOwned>(
+    entities: &mut BTreeMap<I, T>,
+    value: &[u8],
+    id: impl Fn(&T) -> I,
+) -> Result<(), Error> {
+    let entity: T = from_bytes(value)?;
+    entities.insert(id(&entity), entity);
+    Ok(())
+}
+
+/// Job and block number of a key.
+fn block_of(key: &[u8]) -> Result<(JobId, u32), Error> {
+    let id = key.get(1..17).and_then(|id| id.try_into().ok());
+    let block = key.get(17..).and_then(|block| block.try_into().ok());
+    match (id, block) {
+        (Some(id), Some(block)) => Ok((
+            JobId::new(uuid::Uuid::from_bytes(id)),
+            u32::from_be_bytes(block),
+        )),
+        _ => Err(Error::Inconsistent("a key has no block")),
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao up`, `tablao manager`, `tablao server`: the processes that hold journals.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+use tablao_net::{
+    node::{Node, NodeOptions, Role},
+    serve::{self, Served},
+};
+
+use crate::exit::{Code, Exit};
+
+/// Where data lies and where to listen.
+#[derive(Args)]
+struct Place {
+    /// The data directory; made when it is new.
+    #[arg(long, value_name = "DIR", default_value = "tablao-data")]
+    data: PathBuf,
+    /// Address to listen on. Anything but loopback is open to everybody who can reach it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+}
+
+/// Run a whole farm on this machine.
+#[derive(Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    place: Place,
+    /// How many workers to run beside the Manager.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: u32,
+}
+
+/// Run a Manager.
+#[derive(Args)]
+pub(crate) struct Manager {
+    #[command(flatten)]
+    place: Place,
+    /// The Server to link to. Remembered: later starts need neither this nor the token.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The token that `tablao managers link-token` gave.
+    #[arg(long, value_name = "TOKEN", requires = "server")]
+    link_token: Option<String>,
+}
+
+/// Run the Server alone.
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Up {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        run(&self.place, Role::Manager, self.workers, None)
+    }
+}
+
+impl Manager {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let link = self.server.map(|server| (server, self.link_token));
+        run(&self.place, Role::Manager, 0, link)
+    }
+}
+
+impl Server {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        run(&self.place, Role::Server, 0, None)
+    }
+}
+
+fn run(
+    place: &Place,
+    role: Role,
+    workers: u32,
+    link: Option<(String, Option<String>)>,
+) -> anyhow::Result<()> {
+    let node = Arc::new(Node::start(&NodeOptions {
+        data: place.data.clone(),
+        role,
+        link,
+    })?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let served = runtime.block_on(serve_until_stopped(&node, place, workers));
+    // Tasks that still run are dropped with the runtime, before the journals are closed.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let served = served?;
+    if let Served::JournalFailed(what) = served {
+        return Err(Exit::new(
+            Code::Failed,
+            format!(
+                "the journal in {} cannot be written: {what}. Nothing acknowledged is lost; mend \
+                 the disk (is it full?) and start again",
+                place.data.display()
+            ),
+        )
+        .into());
+    }
+    node.close();
+    Ok(())
+}
+
+async fn serve_until_stopped(
+    node: &Arc<Node>,
+    place: &Place,
+    workers: u32,
+) -> anyhow::Result<Served> {
+    let listener = serve::listen(&place.listen).await?;
+    let address = listener.local_addr().context("read the address")?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "everybody who can reach this address can submit and delete jobs; listen on a loopback \
+             address, or put it behind something that asks who they are"
+        );
+    }
+    println!(
+        "Tablao listens on http://{}/ (dashboard: http://{}/app/)",
+        shown(address),
+        shown(address)
+    );
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut running = Vec::new();
+    for number in 1..=workers {
+        running.push(start_worker(place, address, number, stopped.clone()));
+    }
+    let linked = tokio::spawn(tablao_net::link::run(Arc::clone(node), stopped.clone()));
+    let served = serve::serve(Arc::clone(node), listener, async move {
+        signal().await;
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        // Workers give their tasks back while the Manager still listens.
+        for worker in running {
+            let _ = worker.await;
+        }
+    })
+    .await;
+    linked.abort();
+    Ok(served)
+}
+
+/// The address as a person would type it.
+fn shown(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+fn start_worker(
+    place: &Place,
+    address: SocketAddr,
+    number: u32,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) -> tokio::task::JoinHandle<()> {
+    let data = place.data.join("workers").join(number.to_string());
+    let mut options = tablao_agent::Options::new(format!("http://{}", shown(address)), data);
+    let host = tablao_agent::host_name();
+    options.name = Some(format!("{host}-{number}"));
+    tokio::spawn(async move {
+        let shutdown = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        match tablao_agent::run(options, shutdown).await {
+            Ok(reason) => tracing::info!(worker = number, ?reason, "worker ended"),
+            Err(error) => tracing::error!(worker = number, %error, "worker ended"),
+        }
+    })
+}
+
+/// Resolves when the process is asked to end.
+pub(crate) async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = signal(SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

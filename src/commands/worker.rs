@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao worker`: a Worker as a process of its own.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use tablao_agent::ExitReason;
+
+/// Run a Worker.
+#[derive(Args)]
+pub(crate) struct Worker {
+    /// The Manager's address.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TABLAO_MANAGER",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    manager: String,
+    /// Where the Worker keeps its identity and what it still has to say.
+    #[arg(long, value_name = "DIR", default_value = "tablao-worker")]
+    data: PathBuf,
+    /// Name shown to people; the host's name when there is none.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Tasks at the same time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    slots: u32,
+    /// Task types to take, separated by commas.
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    task_types: Vec<String>,
+    /// Exit code that tells a service manager to start this Worker again.
+    #[arg(long, value_name = "CODE")]
+    restart_exit_code: Option<u8>,
+}
+
+impl Worker {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let mut options = tablao_agent::Options::new(self.manager, self.data);
+        options.name = self.name;
+        options.slots = self.slots;
+        options.can_restart = self.restart_exit_code.is_some();
+        if !self.task_types.is_empty() {
+            options.task_types = self.task_types;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        let reason = runtime.block_on(tablao_agent::run(options, super::farm::signal()))?;
+        if let (ExitReason::Restart, Some(code)) = (reason, self.restart_exit_code) {
+            std::process::exit(code.into());
+        }
+        Ok(())
+    }
+}
