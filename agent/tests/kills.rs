@@ -2,6 +2,10 @@
 //! `kill -9` of a real Worker process while it works: nothing is left running, nothing is
 //! published twice, nothing that was to be said is lost.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 
