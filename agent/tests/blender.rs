@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Rendering with the real Blender: staging, publication, what exists, what is missing, and why.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 

@@ -4,6 +4,10 @@
 //! These tests start real processes and kill real ones. Each command holds a named pipe open;
 //! the pipe's end tells the test that every one of its processes is gone.
 #![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 

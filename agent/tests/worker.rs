@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The Worker's life against a Manager over real HTTP: registration, statuses, tasks, refusals.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 

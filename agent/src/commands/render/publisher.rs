@@ -347,11 +347,10 @@ impl<'a> Publisher<'a> {
     fn recognise(&self, place: &Path) -> Option<naming::Recognised> {
         let stem = place.file_stem()?.to_str()?;
         self.outputs.iter().flatten().find_map(|output| {
-            let frames = output.frames.as_deref()?;
             if place.parent() != Some(&output.dir) {
                 return None;
             }
-            naming::recognise(&output.base, stem, frames)
+            naming::recognise(&output.base, stem, output.frames.as_deref())
         })
     }
 
