@@ -286,7 +286,11 @@ impl Outbox {
 
     /// Log text that is still to be told, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
-        self.shared.state.lock().expect("no holder panics").log_bytes
+        self.shared
+            .state
+            .lock()
+            .expect("no holder panics")
+            .log_bytes
     }
 
     /// Resolves when every report given so far has been acknowledged or dropped.

@@ -35,7 +35,14 @@ pub(crate) fn extensions(format: &str) -> Option<&'static [&'static str]> {
 pub(crate) fn is_video(format: &str) -> bool {
     matches!(
         format.to_ascii_uppercase().as_str(),
-        "FFMPEG" | "AVI_RAW" | "AVIRAW" | "AVI_JPEG" | "AVIJPEG" | "MPEG" | "H264" | "XVID"
+        "FFMPEG"
+            | "AVI_RAW"
+            | "AVIRAW"
+            | "AVI_JPEG"
+            | "AVIJPEG"
+            | "MPEG"
+            | "H264"
+            | "XVID"
             | "THEORA"
     )
 }
