@@ -178,6 +178,45 @@ fn a_crash_during_recovery_loses_nothing() {
     }
 }
 
+/// Cut bytes are kept aside before they are cut: at every call at which recovery can be
+/// interrupted, they are still in the segment or already in a file of their own.
+#[test]
+fn cut_bytes_are_never_lost_by_a_crash_of_the_recovery() {
+    let name = "00000000000000000001.seg";
+    let garbage = [0xAB; 1500];
+    let holds = |bytes: &[u8]| bytes.windows(garbage.len()).any(|window| window == garbage);
+    let mut interrupted = 0;
+    for call in 1.. {
+        let memory = MemoryFiles::new();
+        let mut journal = open(&(Arc::new(memory.clone()) as _), &options()).journal;
+        commit(&mut journal, &draft(0, 2));
+        let mut bytes = memory.bytes(name).expect("there");
+        bytes.extend_from_slice(&garbage);
+        memory.put(name, &bytes);
+        let plan = FaultPlan {
+            fail_call: Some(call),
+            tear: true,
+            ..FaultPlan::default()
+        };
+        let failing = FaultyFiles::new(Arc::new(memory.clone()), plan);
+        let done = Journal::open(Arc::new(failing), &options()).is_ok();
+        for loss in [PowerLoss::ProcessOnly, PowerLoss::UnsyncedLost] {
+            let left = memory.after(loss);
+            let names = left.list().expect("listed");
+            let kept = names.iter().filter_map(|name| left.bytes(name));
+            assert!(
+                kept.into_iter().any(|bytes| holds(&bytes)),
+                "call {call}, {loss:?}"
+            );
+        }
+        if done {
+            break;
+        }
+        interrupted += 1;
+    }
+    assert!(interrupted > 5);
+}
+
 /// What recovery counts is durable from then on, also if the process before was killed between
 /// its write and its sync, and even if that sync had failed and the kernel forgot the bytes.
 #[test]

@@ -249,10 +249,16 @@ async fn carry_out(
     loop {
         let settled = engine.model().farm().settled();
         let reader = Arc::clone(&view.reader);
+        // What is beyond this may be written but not yet synced.
+        let durable = *position.borrow_and_update();
         let wanted = blocking(move || {
             let mut wanted = Vec::new();
             for record in reader.records(journal_lsn(settled.next()))? {
-                if let Some(recorded) = crate::records::read(&record?)? {
+                let record = record?;
+                if record.lsn.get() > durable.get() {
+                    break;
+                }
+                if let Some(recorded) = crate::records::read(&record)? {
                     wanted.push(recorded);
                 }
             }
