@@ -18,6 +18,9 @@ export TABLAO_TOOLS ?= $(CURDIR)/target/tools
 export PATH := $(TABLAO_TOOLS)/bin:$(PATH)
 # npm keeps its cache in the build folder too: the home directory stays as it was.
 export npm_config_cache := $(TABLAO_TOOLS)/npm-cache
+# Blender, its sound library and Chromium write caches and settings where these point.
+export XDG_CACHE_HOME := $(TABLAO_TOOLS)/home/cache
+export XDG_CONFIG_HOME := $(TABLAO_TOOLS)/home/config
 export npm_config_update_notifier := false
 export npm_config_fund := false
 export npm_config_audit := false

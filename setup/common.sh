@@ -12,6 +12,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Tools that are not system packages live in the build folder. Several clones may
 # share one tools folder by naming it in TABLAO_TOOLS.
 TOOLS=${TABLAO_TOOLS:-$ROOT/target/tools}
+# Blender writes caches and settings as soon as it starts: not into the home directory.
+export XDG_CACHE_HOME=$TOOLS/home/cache XDG_CONFIG_HOME=$TOOLS/home/config
 export DEBIAN_FRONTEND=noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_ROOT_USER_ACTION=ignore

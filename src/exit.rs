@@ -45,7 +45,9 @@ impl std::error::Error for Exit {}
 
 /// Tells the error with its causes and gives the code to end with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let code = error.downcast_ref::<Exit>().map_or(Code::Failed, |exit| exit.code);
+    let code = error
+        .downcast_ref::<Exit>()
+        .map_or(Code::Failed, |exit| exit.code);
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

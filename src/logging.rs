@@ -8,7 +8,13 @@ use tracing_subscriber::EnvFilter;
 #[derive(Args)]
 pub(crate) struct Logging {
     /// What to log: error, warn, info, debug, trace, or per module as in tablao_net=debug.
-    #[arg(long, global = true, env = "TABLAO_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "TABLAO_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     log: String,
     /// How to write the log.
     #[arg(long, global = true, env = "TABLAO_LOG_FORMAT", default_value = "text")]
@@ -26,7 +32,9 @@ enum Format {
 impl Logging {
     pub(crate) fn start(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         match self.log_format {
             Format::Text => builder.with_target(false).init(),
             Format::Json => builder.json().init(),

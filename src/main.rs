@@ -2,9 +2,13 @@
 //! The `tablao` command line: parses, hands to one file per subcommand, turns errors into words
 //! and exit codes.
 
+mod client;
 mod commands;
 mod exit;
+mod follow;
+mod journals;
 mod logging;
+mod progress;
 
 use clap::Parser;
 

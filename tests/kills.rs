@@ -80,7 +80,9 @@ impl Render {
     fn wait_for_a_moment(&mut self, chance: &mut Chance) {
         let more = usize::try_from(chance.below(3)).expect("a small number");
         let enough = (self.watcher.frames() + more).min(self.frames as usize - 1);
-        until("more frames", || (self.watcher.frames() >= enough).then_some(()));
+        until("more frames", || {
+            (self.watcher.frames() >= enough).then_some(())
+        });
         chance.pause(2000);
         if self.watcher.frames() < self.frames as usize {
             self.hits += 1;
@@ -123,28 +125,34 @@ impl Render {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let body = answer.json();
         let items = body["items"].as_array().expect("a list");
-        let numbers: Vec<i64> = items.iter().filter_map(|frame| frame["number"].as_i64()).collect();
+        let numbers: Vec<i64> = items
+            .iter()
+            .filter_map(|frame| frame["number"].as_i64())
+            .collect();
         let wanted: Vec<i64> = (1..=i64::from(self.frames)).collect();
         assert_eq!(numbers, wanted);
     }
 }
 
 /// Each frame was published once, and the file is the one that was published.
-fn check_publications(
-    records: &[Recorded],
-    files: &BTreeMap<PathBuf, blake3::Hash>,
-    frames: u32,
-) {
+fn check_publications(records: &[Recorded], files: &BTreeMap<PathBuf, blake3::Hash>, frames: u32) {
     let counts = journals::publications(records);
     assert_eq!(counts.len(), frames as usize, "{counts:?}");
     for (key, count) in &counts {
-        assert_eq!(*count, 1, "frame {} was published {count} times", key.number);
+        assert_eq!(
+            *count, 1,
+            "frame {} was published {count} times",
+            key.number
+        );
     }
     let hashes: Vec<_> = files.values().map(|hash| *hash.as_bytes()).collect();
     for recorded in records {
         if let Event::FramePublished(facts) = &recorded.event {
             let number = facts.key.number;
-            assert!(hashes.contains(&facts.hash), "frame {number} has another content");
+            assert!(
+                hashes.contains(&facts.hash),
+                "frame {number} has another content"
+            );
         }
     }
 }
@@ -192,7 +200,10 @@ fn a_killed_manager_comes_back_and_the_job_completes() {
     for round in 1..=kills() {
         render.wait_for_a_moment(&mut chance);
         manager.kill();
-        println!("Manager killed, {round}, {} frames", render.watcher.frames());
+        println!(
+            "Manager killed, {round}, {} frames",
+            render.watcher.frames()
+        );
         chance.pause(1500);
         manager = render.place.manager();
     }
@@ -224,7 +235,10 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
     let mut lost = render.place.worker("lost");
     until("a Blender of the Worker", || {
         let running = leftovers::naming(&render.output);
-        running.iter().any(|(_, line)| line.contains("blender")).then_some(())
+        running
+            .iter()
+            .any(|(_, line)| line.contains("blender"))
+            .then_some(())
     });
     render.wait_for_a_moment(&mut chance);
     // Only a Worker that is at work leaves a lease behind.

@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod durable;
 mod error;
+mod exr_layers;
 mod frames;
 mod identity;
 mod lease;

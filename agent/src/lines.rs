@@ -110,7 +110,10 @@ mod tests {
     #[test]
     fn lines_come_whole_whatever_the_reads_were() {
         // Protects recognition of Blender's lines, which may arrive in any pieces.
-        assert_eq!(lines(&[b"one\ntw", b"o\r\n", b"\nend"]), ["one", "two", "", "end"]);
+        assert_eq!(
+            lines(&[b"one\ntw", b"o\r\n", b"\nend"]),
+            ["one", "two", "", "end"]
+        );
         assert_eq!(lines(&[b"\xFF\xFEx\n"]), ["\u{FFFD}\u{FFFD}x"]);
     }
 

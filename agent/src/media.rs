@@ -85,7 +85,14 @@ async fn serve(client: &Client, wish: &Thumbnail, newest: bool) {
         let name = format!("{}_thumbnail.{}", wish.name, thumbnail.extension());
         insist(&wish.path, || {
             let Picture { content_type, data } = thumbnail.clone();
-            client.thumbnail(&wish.shot, &name, &wish.attempt, wish.number, content_type, data)
+            client.thumbnail(
+                &wish.shot,
+                &name,
+                &wish.attempt,
+                wish.number,
+                content_type,
+                data,
+            )
         })
         .await;
     }

@@ -87,7 +87,7 @@ pub(crate) struct Thumbnail {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Put { seq: Seq, entry: Entry },
+    Put { seq: Seq, entry: Box<Entry> },
     Done(Vec<Seq>),
 }
 
@@ -286,7 +286,11 @@ impl Outbox {
 
     /// Log text that is still to be told, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
-        self.shared.state.lock().expect("no holder panics").log_bytes
+        self.shared
+            .state
+            .lock()
+            .expect("no holder panics")
+            .log_bytes
     }
 
     /// Resolves when every report given so far has been acknowledged or dropped.
@@ -403,7 +407,7 @@ impl Writer {
                 } => {
                     must_sync |= sync == Sync::Required;
                     put.push((seq, (*entry).clone(), written));
-                    Line::Put { seq, entry: *entry }
+                    Line::Put { seq, entry }
                 }
                 Order::Done(seqs) => Line::Done(seqs),
             };
@@ -475,7 +479,7 @@ fn read(path: &Path) -> Result<State, Error> {
         match serde_json::from_slice(line) {
             Ok(Line::Put { seq, entry }) => {
                 state.next_seq = state.next_seq.max(seq);
-                entries.insert(seq, entry);
+                entries.insert(seq, *entry);
             }
             Ok(Line::Done(seqs)) => {
                 for seq in seqs {
@@ -516,8 +520,12 @@ fn write_anew(path: &Path, state: &State) -> io::Result<()> {
         lines.insert(*seq, Entry::Update { task, update });
     }
     for (seq, entry) in lines {
+        let entry = Box::new(entry);
         serde_json::to_writer(&mut text, &Line::Put { seq, entry })?;
         text.push(b'\n');
     }
     durable::replace_file(path, &text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,19 @@ pub(crate) fn make(
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, ImageError> {
+    match decode_plain(path) {
+        // A multilayer render has no plain colour channels; its layers are looked through.
+        Err(error) if is_exr(path) => crate::exr_layers::decode(path).ok_or(error),
+        other => other,
+    }
+}
+
+fn is_exr(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("exr"))
+}
+
+fn decode_plain(path: &Path) -> Result<DynamicImage, ImageError> {
     let mut reader = ImageReader::open(path)?.with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODE_BYTES_MAX);
@@ -174,7 +187,9 @@ mod tests {
         // Protects film-transparent renders from black thumbnails.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.png");
-        RgbaImage::from_pixel(8, 8, Rgba([255, 0, 0, 128])).save(&path).unwrap();
+        RgbaImage::from_pixel(8, 8, Rgba([255, 0, 0, 128]))
+            .save(&path)
+            .unwrap();
         let (thumbnail, preview) = make(&path, true).unwrap();
         assert_eq!(thumbnail.extension(), "png");
         let small = image::load_from_memory(&thumbnail.data).unwrap().to_rgba8();
@@ -187,7 +202,9 @@ mod tests {
         // Protects EXR thumbnails from being too dark: middle grey is 0.214 in linear light.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.exr");
-        Rgba32FImage::from_pixel(8, 8, Rgba([0.214, 7.0, f32::NAN, 1.0])).save(&path).unwrap();
+        Rgba32FImage::from_pixel(8, 8, Rgba([0.214, 7.0, f32::NAN, 1.0]))
+            .save(&path)
+            .unwrap();
         let (thumbnail, _) = make(&path, false).unwrap();
         let small = image::load_from_memory(&thumbnail.data).unwrap().to_rgb8();
         let [red, green, blue] = small.get_pixel(4, 4).0;

@@ -106,9 +106,7 @@ impl Sender {
 
     fn lease_of(&self, attempt: &str) -> Option<Lease> {
         let current = self.current.lock().expect("no holder panics");
-        current
-            .clone()
-            .filter(|lease| &*lease.attempt == attempt)
+        current.clone().filter(|lease| &*lease.attempt == attempt)
     }
 }
 

@@ -79,10 +79,17 @@ mod tests {
         let table: [(&str, &[&str]); 9] = [
             ("", &[]),
             ("-b -y", &["-b", "-y"]),
-            ("--python-expr 'print(1 + 1)'", &["--python-expr", "print(1 + 1)"]),
+            (
+                "--python-expr 'print(1 + 1)'",
+                &["--python-expr", "print(1 + 1)"],
+            ),
             (
                 " --factory-startup --python-expr \"import bpy; print(\\\"hello world\\\")\"",
-                &["--factory-startup", "--python-expr", "import bpy; print(\"hello world\")"],
+                &[
+                    "--factory-startup",
+                    "--python-expr",
+                    "import bpy; print(\"hello world\")",
+                ],
             ),
             ("a\"b\"'c'", &["abc"]),
             ("'' \"\"", &["", ""]),

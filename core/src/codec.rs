@@ -42,10 +42,15 @@ pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("our own shapes have no untyped or unsized parts that could fail to encode")
 }
 
+/// The most that one value may take in memory. Far above any batch or blob that we write; it
+/// keeps a length that is damaged or made up from asking for terabytes, which would abort.
+const DECODED_BYTES_MAX: usize = 256 << 20;
+
 /// Decodes a value that fills the bytes exactly.
 pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let (value, read) = bincode::serde::decode_from_slice(bytes, bincode::config::standard())
-        .map_err(Error::Malformed)?;
+    let config = bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
+    let (value, read) =
+        bincode::serde::decode_from_slice(bytes, config).map_err(Error::Malformed)?;
     if read == bytes.len() {
         Ok(value)
     } else {

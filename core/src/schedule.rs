@@ -205,22 +205,20 @@ impl Schedule {
             .unwrap_or_default()
     }
 
-    /// The job has a task that could be started but for the job's own status.
-    pub fn has_ready_task(&self, job: JobId) -> bool {
-        self.jobs
-            .get(&job)
-            .is_some_and(|links| links.ready.values().any(|ready| !ready.is_empty()))
+    /// The job has a task, none of the `except`ed ones, that could be started but for the
+    /// job's own status.
+    pub fn has_ready_task(&self, job: JobId, except: impl Fn(u32) -> bool) -> bool {
+        self.jobs.get(&job).is_some_and(|links| {
+            (links.ready.values().flatten()).any(|&(_, _, number)| !except(number))
+        })
     }
 
-    /// Completing `number` would free at least one runnable task.
-    pub fn completion_frees_task(&self, job: &Job, number: u32) -> bool {
-        self.jobs.get(&job.state.facts.job).is_some_and(|links| {
-            links.dependents[number as usize].iter().any(|&waiting| {
-                links.unmet[waiting as usize] == 1
-                    && job.tasks[waiting as usize].status.is_runnable()
-                    && !job.tasks[waiting as usize].retired
-            })
-        })
+    /// Numbers of the tasks that wait for this one.
+    pub fn dependents(&self, job: JobId, number: u32) -> &[u32] {
+        self.jobs
+            .get(&job)
+            .and_then(|links| links.dependents.get(number as usize))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// No dependency of the task is open.

@@ -2,13 +2,12 @@
 //! A batch: the unit of durability, one or more whole decisions under one checksum and one link
 //! of the chain.
 //!
-//! This file turns drafts into batch bytes and batch bytes into records. It does no I/O and
-//! gives no verdict on what a flaw means. Layout: FORMAT.md, sections "Batch" and "Chain".
+//! This file knows a batch's bytes and turns them into records; `encode` makes them from drafts.
+//! It does no I/O and gives no verdict on what a flaw means. Layout: FORMAT.md, sections "Batch" and "Chain".
 
-use crate::error::Error;
 use crate::flaw::{Flaw, field};
 use crate::position::{ChainValue, JournalId, Lsn};
-use crate::record::{Draft, Record, RecordView, encoded_bytes};
+use crate::record::{Record, RecordView};
 
 /// Begins every batch; a resync scan looks for it.
 pub(crate) const BATCH_MAGIC: [u8; 4] = *b"TBAT";
@@ -77,7 +76,7 @@ impl BatchHeader {
         self.next().previous()
     }
 
-    fn encode(&self, id: JournalId) -> [u8; BATCH_HEADER_BYTES] {
+    pub(crate) fn encode(&self, id: JournalId) -> [u8; BATCH_HEADER_BYTES] {
         let mut bytes = [0; BATCH_HEADER_BYTES];
         bytes[0..4].copy_from_slice(&BATCH_MAGIC);
         bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
@@ -170,29 +169,21 @@ impl<'a> RawBatch<'a> {
         ChainValue(field::bytes(self.bytes, self.bytes.len() - 32))
     }
 
-    /// Walks the records and computes the chain value after them.
-    fn walk(
-        &self,
-        before: ChainValue,
-        mut visit: impl FnMut(RecordView<'a>, Option<[u8; 32]>),
-    ) -> Result<ChainValue, Flaw> {
-        let mut hasher = chain_hasher(before, &self.header);
-        let mut rest = self.body();
-        for _ in 0..self.header.count {
-            let (view, after) = RecordView::decode(rest)?;
-            let detail_hash = view.chain(&mut hasher);
-            visit(view, detail_hash);
-            rest = after;
+    /// Every record, or the flaw that keeps the rest from being read.
+    pub(crate) fn views(&self) -> Views<'a> {
+        Views {
+            rest: self.body(),
+            left: self.header.count,
         }
-        if !rest.is_empty() {
-            return Err(Flaw::Records);
-        }
-        Ok(ChainValue(*hasher.finalize().as_bytes()))
     }
 
     /// The chain value after this batch in a journal that stood at `before`.
     pub(crate) fn chain_after(&self, before: ChainValue) -> Result<ChainValue, Flaw> {
-        self.walk(before, |_, _| {})
+        let mut hasher = chain_hasher(before, &self.header);
+        for view in self.views() {
+            view?.chain(&mut hasher);
+        }
+        Ok(ChainValue(*hasher.finalize().as_bytes()))
     }
 
     /// Checks that the batch continues a journal that has reached `next` with `before`.
@@ -207,20 +198,14 @@ impl<'a> RawBatch<'a> {
         }
     }
 
-    /// Checks like `verify` and gives the records.
-    pub(crate) fn open(&self, next: Lsn, before: ChainValue) -> Result<Batch, Flaw> {
-        if self.header.first != next {
-            return Err(Flaw::OutOfSequence);
-        }
-        let header = &self.header;
+    /// The batch with its records. Only for one that was verified.
+    pub(crate) fn to_batch(self) -> Result<Batch, Flaw> {
+        let header = self.header;
         let mut records = Vec::with_capacity(header.count as usize);
         let mut lsn = header.first;
-        let chain = self.walk(before, |view, detail_hash| {
-            records.push(view.to_record(lsn, header.time_us, detail_hash));
+        for view in self.views() {
+            records.push(view?.to_record(lsn, header.time_us));
             lsn = lsn.next();
-        })?;
-        if chain != self.chain() {
-            return Err(Flaw::Chain);
         }
         Ok(Batch {
             first: header.first,
@@ -228,33 +213,50 @@ impl<'a> RawBatch<'a> {
             time_us: header.time_us,
             durable_upto: header.durable_upto,
             incarnation: header.incarnation,
-            chain,
+            chain: self.chain(),
             records,
         })
     }
 
-    /// Calls `visit` with the kind of every record. Only for a batch that was verified.
-    pub(crate) fn for_each_kind(&self, mut visit: impl FnMut(u16)) {
-        let mut rest = self.body();
-        while let Ok((view, following)) = RecordView::decode(rest) {
-            visit(view.kind);
-            rest = following;
-        }
-    }
-
-    /// The time of the last record. Only for a batch whose records were walked before.
+    /// The time of the last record. Only for a batch that was verified.
     pub(crate) fn last_time_us(&self) -> u64 {
-        let mut rest = self.body();
-        let mut after_us = 0;
-        while let Ok((view, following)) = RecordView::decode(rest) {
-            after_us = view.time_after_us;
-            rest = following;
-        }
-        self.header.time_us.saturating_add(u64::from(after_us))
+        let last = self.views().filter_map(Result::ok).last();
+        let after_us = last.map_or(0, |view| u64::from(view.time_after_us));
+        self.header.time_us.saturating_add(after_us)
     }
 }
 
-fn chain_hasher(before: ChainValue, header: &BatchHeader) -> blake3::Hasher {
+/// Walks the records of a batch; a body that does not end with the last one is a flaw.
+pub(crate) struct Views<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Views<'a> {
+    type Item = Result<RecordView<'a>, Flaw>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let view = match RecordView::decode(self.rest) {
+            Ok((_, rest)) if self.left == 0 && !rest.is_empty() => Err(Flaw::Records),
+            Ok((view, rest)) => {
+                self.rest = rest;
+                Ok(view)
+            }
+            Err(flaw) => Err(flaw),
+        };
+        if view.is_err() {
+            self.left = 0;
+        }
+        Some(view)
+    }
+}
+
+/// A hasher that has taken in what the chain covers of a batch before its records.
+pub(crate) fn chain_hasher(before: ChainValue, header: &BatchHeader) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&before.0);
     hasher.update(&header.count.to_le_bytes());
@@ -263,153 +265,4 @@ fn chain_hasher(before: ChainValue, header: &BatchHeader) -> blake3::Hasher {
     hasher.update(&header.time_us.to_le_bytes());
     hasher.update(&header.durable_upto.get().to_le_bytes());
     hasher
-}
-
-/// What stays the same for all batches of one write.
-#[derive(Clone, Copy)]
-pub(crate) struct Origin {
-    pub(crate) id: JournalId,
-    pub(crate) incarnation: u32,
-    pub(crate) durable_upto: Lsn,
-}
-
-/// Refuses what no batch can take.
-pub(crate) fn check_draft(draft: &Draft) -> Result<usize, Error> {
-    if draft.records.is_empty() {
-        return Err(Error::DraftEmpty);
-    }
-    let bytes = encoded_bytes(&draft.records);
-    if bytes > BODY_BYTES_MAX || draft.records.len() > BATCH_RECORDS_MAX {
-        return Err(Error::DraftTooLarge {
-            bytes: bytes as u64,
-            records: draft.records.len() as u64,
-            bytes_max: BODY_BYTES_MAX as u64,
-            records_max: BATCH_RECORDS_MAX as u64,
-        });
-    }
-    Ok(bytes)
-}
-
-/// Encodes checked drafts into as few batches as they fit, never splitting one.
-/// `times_us` are their clamped times. Returns the chain value after the last batch.
-pub(crate) fn encode_drafts(
-    origin: Origin,
-    mut first: Lsn,
-    mut chain: ChainValue,
-    drafts: &[(u64, &Draft)],
-    into: &mut Vec<u8>,
-) -> ChainValue {
-    let mut rest = drafts;
-    while let Some(taken) = batch_of(rest) {
-        let (now, later) = rest.split_at(taken);
-        let count = now
-            .iter()
-            .map(|(_, draft)| draft.records.len())
-            .sum::<usize>();
-        chain = encode_batch(origin, first, chain, now, into);
-        first = first.plus(count as u64);
-        rest = later;
-    }
-    chain
-}
-
-/// How many drafts from the front make one batch; none if there are none.
-fn batch_of(drafts: &[(u64, &Draft)]) -> Option<usize> {
-    let &(start_us, _) = drafts.first()?;
-    let mut bytes = 0;
-    let mut records = 0;
-    let mut taken = 0;
-    for &(time_us, draft) in drafts {
-        bytes += encoded_bytes(&draft.records);
-        records += draft.records.len();
-        let fits = bytes <= BODY_BYTES_MAX
-            && records <= BATCH_RECORDS_MAX
-            && u32::try_from(time_us - start_us).is_ok();
-        if taken > 0 && !fits {
-            break;
-        }
-        taken += 1;
-    }
-    Some(taken)
-}
-
-fn encode_batch(
-    origin: Origin,
-    first: Lsn,
-    before: ChainValue,
-    drafts: &[(u64, &Draft)],
-    into: &mut Vec<u8>,
-) -> ChainValue {
-    let time_us = drafts.first().map_or(0, |&(time_us, _)| time_us);
-    let body_bytes: usize = drafts
-        .iter()
-        .map(|(_, draft)| encoded_bytes(&draft.records))
-        .sum();
-    let count: usize = drafts.iter().map(|(_, draft)| draft.records.len()).sum();
-    let header = BatchHeader {
-        length: u32::try_from(BATCH_HEADER_BYTES + body_bytes + BATCH_TRAILER_BYTES)
-            .expect("a batch is at most 1 MiB"),
-        count: u32::try_from(count).expect("a batch has at most 65536 records"),
-        incarnation: origin.incarnation,
-        first,
-        time_us,
-        durable_upto: origin.durable_upto,
-    };
-    into.extend_from_slice(&header.encode(origin.id));
-    let body_start = into.len();
-    let mut hasher = chain_hasher(before, &header);
-    for &(draft_time_us, draft) in drafts {
-        let after_us = u32::try_from(draft_time_us - time_us)
-            .expect("drafts whose times are too far apart go into different batches");
-        for record in &draft.records {
-            let view = RecordView::of(record, after_us);
-            view.encode(into);
-            view.chain(&mut hasher);
-        }
-    }
-    let body_checksum = checksum(origin.id, &into[body_start..]);
-    into.extend_from_slice(&body_checksum.to_le_bytes());
-    let chain = ChainValue(*hasher.finalize().as_bytes());
-    into.extend_from_slice(&chain.0);
-    chain
-}
-
-/// The same batch with the details erased of those records that `erase` picks; `None` if that
-/// changes nothing. The batch has to be a verified one.
-pub(crate) fn erase_details(
-    raw: &RawBatch<'_>,
-    id: JournalId,
-    mut erase: impl FnMut(Lsn) -> bool,
-) -> Result<Option<Vec<u8>>, Flaw> {
-    use crate::record::DetailView;
-    let mut body = Vec::with_capacity(raw.body().len());
-    let mut changed = false;
-    let mut rest = raw.body();
-    let mut lsn = raw.header.first;
-    for _ in 0..raw.header.count {
-        let (mut view, after) = RecordView::decode(rest)?;
-        if let DetailView::Present(detail) = view.detail
-            && erase(lsn)
-        {
-            view.detail = DetailView::Erased(*blake3::hash(detail).as_bytes());
-            changed = true;
-        }
-        view.encode(&mut body);
-        rest = after;
-        lsn = lsn.next();
-    }
-    if !changed {
-        return Ok(None);
-    }
-    let length = BATCH_HEADER_BYTES + body.len() + BATCH_TRAILER_BYTES;
-    let header = BatchHeader {
-        length: u32::try_from(length).map_err(|_| Flaw::LengthImpossible)?,
-        ..raw.header
-    };
-    let mut bytes = Vec::with_capacity(length);
-    bytes.extend_from_slice(&header.encode(id));
-    bytes.extend_from_slice(&body);
-    bytes.extend_from_slice(&checksum(id, &body).to_le_bytes());
-    bytes.extend_from_slice(&raw.chain().0);
-    Ok(Some(bytes))
 }

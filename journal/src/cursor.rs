@@ -116,11 +116,7 @@ impl Cursor {
         let Some(header) = self.look_ahead()? else {
             return Ok(None);
         };
-        let batch = {
-            let raw = self.raw(header);
-            raw.open(self.place.next, self.place.chain)
-        };
-        match batch {
+        match self.raw(header).to_batch() {
             Ok(batch) => {
                 self.step(header, batch.chain);
                 Ok(Some(batch))
@@ -169,18 +165,22 @@ impl Cursor {
     fn look_ahead(&mut self) -> Result<Option<BatchHeader>, Error> {
         let mut suspicious = false;
         loop {
+            let mut missing = "the segment ends without its seal although another follows";
             let flaw = match self.look()? {
                 Look::Batch(header) if header.last() > self.limit => return Ok(None),
                 Look::Batch(header) => return Ok(Some(header)),
                 Look::Sealed if self.enter_next_segment()? => continue,
-                Look::Sealed => return Ok(None),
+                Look::Sealed => {
+                    missing = "the segment that continues here is missing";
+                    None
+                }
                 Look::Nothing => None,
                 Look::Flawed(flaw) => Some(flaw),
             };
             // What was read may be older than what is there: a writer may have finished the batch
             // since, and even the segment. So a suspicion is looked at twice, with fresh bytes.
             self.window.clear();
-            match self.suspect(flaw)? {
+            match self.suspect(flaw, missing)? {
                 None => return Ok(None),
                 Some(Error::Damage(damage)) if suspicious => return Err(Error::Damage(damage)),
                 Some(Error::Damage(_)) => suspicious = true,
@@ -231,15 +231,12 @@ impl Cursor {
     }
 
     /// What an unreadable place means: nothing yet, or an error if the second look agrees.
-    fn suspect(&self, flaw: Option<Flaw>) -> Result<Option<Error>, Error> {
+    fn suspect(&self, flaw: Option<Flaw>, missing: &str) -> Result<Option<Error>, Error> {
         let later = list_segments(self.files.as_ref())?
             .into_iter()
             .any(|first| first > self.place.segment);
         if later {
-            let what = flaw.map_or_else(
-                || "the segment ends without its seal although another follows".to_owned(),
-                |flaw| flaw.to_string(),
-            );
+            let what = flaw.map_or_else(|| missing.to_owned(), |flaw| flaw.to_string());
             return Ok(Some(self.damage(what)));
         }
         let Some(flaw) = flaw else {

@@ -6,12 +6,14 @@
 //! leaves every segment old or new. Nobody may have the journal open, not even for reading: byte
 //! offsets change.
 
-use crate::batch::{RawBatch, erase_details as erase_in_batch};
+use crate::batch::{BATCH_HEADER_BYTES, BATCH_TRAILER_BYTES, BatchHeader, RawBatch, checksum};
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, read_from};
+use crate::flaw::Flaw;
 use crate::folder::{Segment, linked_segments, open_segment};
 use crate::mark::{CleanMark, write_whole};
-use crate::position::Lsn;
+use crate::position::{JournalId, Lsn};
+use crate::record::DetailView;
 use crate::scan::{Expected, Tail, scan};
 use crate::segment::SEGMENT_HEADER_BYTES;
 
@@ -75,4 +77,41 @@ fn rewritten(
     }
     new.extend_from_slice(&old[batches_end..]);
     Ok(changed.then_some(new))
+}
+
+/// The same batch with the details erased of those records that `erase` picks; `None` if that
+/// changes nothing. The batch has to be a verified one.
+fn erase_in_batch(
+    raw: &RawBatch<'_>,
+    id: JournalId,
+    mut erase: impl FnMut(Lsn) -> bool,
+) -> Result<Option<Vec<u8>>, Flaw> {
+    let mut body = Vec::with_capacity(raw.body().len());
+    let mut changed = false;
+    let mut lsn = raw.header.first;
+    for view in raw.views() {
+        let mut view = view?;
+        if let DetailView::Present(detail) = view.detail
+            && erase(lsn)
+        {
+            view.detail = DetailView::Erased(*blake3::hash(detail).as_bytes());
+            changed = true;
+        }
+        view.encode(&mut body);
+        lsn = lsn.next();
+    }
+    if !changed {
+        return Ok(None);
+    }
+    let length = BATCH_HEADER_BYTES + body.len() + BATCH_TRAILER_BYTES;
+    let header = BatchHeader {
+        length: u32::try_from(length).map_err(|_| Flaw::LengthImpossible)?,
+        ..raw.header
+    };
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&header.encode(id));
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(&checksum(id, &body).to_le_bytes());
+    bytes.extend_from_slice(&raw.chain().0);
+    Ok(Some(bytes))
 }

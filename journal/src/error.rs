@@ -75,6 +75,9 @@ pub enum Error {
     /// There is no journal here to read.
     #[error("find a journal: the folder has no segment")]
     NoJournal,
+    /// A copy needs a folder of its own.
+    #[error("begin a copy: the folder already holds journal {0}")]
+    Occupied(JournalId),
     /// A decision without records.
     #[error("append a draft without records")]
     DraftEmpty,

@@ -4,6 +4,7 @@
 //! Reads headers and seals only, so it costs two small reads a segment however large they are.
 //! What is inside a segment is `scan`'s business.
 
+use crate::batch::genesis_chain;
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, StoreFile};
 use crate::position::Lsn;
@@ -70,13 +71,28 @@ pub(crate) fn linked_segments(files: &dyn FileStore) -> Result<Vec<Segment>, Err
     let mut place_before: Option<SealPlace> = None;
     for first in list_segments(files)? {
         let (segment, file) = open_segment(files, first, Access::Read)?;
-        if let (Some(before), Some(place)) = (segments.last(), place_before) {
-            check_link(before, place, &segment)?;
+        match (segments.last(), place_before) {
+            (Some(before), Some(place)) => check_link(before, place, &segment)?,
+            _ => check_origin(&segment)?,
         }
         place_before = Some(read_seal(file.as_ref(), &segment)?);
         segments.push(segment);
     }
     Ok(segments)
+}
+
+/// A journal that begins at its origin has the chain value that follows from its id.
+fn check_origin(segment: &Segment) -> Result<(), Error> {
+    let header = &segment.header;
+    if header.first > Lsn::FIRST || header.chain == genesis_chain(header.id) {
+        return Ok(());
+    }
+    Err(Error::Damage(Damage {
+        segment: segment.name.clone(),
+        offset: 0,
+        lsn: header.first,
+        what: "the chain does not begin with the journal's id".to_owned(),
+    }))
 }
 
 fn check_link(before: &Segment, place: SealPlace, segment: &Segment) -> Result<(), Error> {

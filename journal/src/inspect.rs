@@ -122,8 +122,9 @@ impl Reader {
 
     /// Checks every checksum, the sequence and the chain, from the oldest record to the newest.
     pub fn verify(&self) -> Result<Verified, Error> {
-        let segments = linked_segments(self.files())?;
+        // The mark first: beside a live writer, what is listed later reaches at least as far.
         let mark = self.mark()?;
+        let segments = linked_segments(self.files())?;
         let mut verified: Option<Verified> = None;
         let (mut batches, mut records) = (0, 0);
         let mut kinds = BTreeMap::new();
@@ -132,7 +133,9 @@ impl Reader {
             let walked = walk(self.files(), segment, newest, mark, |raw| {
                 batches += 1;
                 records += u64::from(raw.header.count);
-                raw.for_each_kind(|kind| *kinds.entry(kind).or_insert(0) += 1);
+                for view in raw.views().flatten() {
+                    *kinds.entry(view.kind).or_insert(0) += 1;
+                }
             })?;
             let found = walked.scanned;
             let what = match found.tail {
@@ -166,9 +169,10 @@ impl Reader {
 
     /// Describes the folder.
     pub fn info(&self) -> Result<Info, Error> {
+        let mark = self.mark()?;
         let segments = linked_segments(self.files())?;
         let newest = segments.last().ok_or(Error::NoJournal)?;
-        let walked = walk(self.files(), newest, true, self.mark()?, |_| {})?;
+        let walked = walk(self.files(), newest, true, mark, |_| {})?;
         let mut described = Vec::with_capacity(segments.len());
         for pair in segments.windows(2) {
             let (_, file) = open_segment(self.files(), pair[0].header.first, Access::Read)?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::{Origin, check_draft, encode_drafts};
+use crate::encode::{Origin, check_draft, encode_drafts};
 use crate::error::Error;
 use crate::files::FileStore;
 use crate::position::{ChainValue, JournalId, Lsn};

@@ -14,6 +14,7 @@
 
 mod batch;
 mod cursor;
+mod encode;
 mod erase;
 mod error;
 pub mod files;
@@ -28,6 +29,7 @@ mod position;
 mod reader;
 mod record;
 mod recovery;
+mod salvage;
 mod scan;
 mod segment;
 mod segment_writer;
@@ -48,5 +50,6 @@ pub use position::{ChainValue, HexError, JournalId, Lsn};
 pub use reader::{RawBatches, Reader, Records};
 pub use record::{Authority, Draft, KIND_MAY_BE_SKIPPED, Record, RecordDraft, RecordFlags};
 pub use recovery::{RecoveryReport, TornTail};
+pub use salvage::{Salvaged, salvage};
 pub use segment::FORMAT_VERSION;
 pub use writer::{Accepted, Durable, Failed, Report, Settled, WriterHandle};

@@ -44,7 +44,8 @@ impl Hints {
             .range(..=place.next)
             .next_back()
             .is_some_and(|(_, before)| {
-                before.segment == place.segment && place.offset - before.offset < HINT_EVERY_BYTES
+                before.segment == place.segment
+                    && place.offset.saturating_sub(before.offset) < HINT_EVERY_BYTES
             });
         if !near {
             known.sparse.insert(place.next, place);
@@ -97,17 +98,26 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Looks at the folder's newest segment to learn which journal it is.
+    /// Looks at the newest segment to learn which journal it is; at the one before if that one's
+    /// header is damaged, so that what is whole can still be read.
     pub fn open(files: Arc<dyn FileStore>) -> Result<Self, Error> {
-        let newest = list_segments(files.as_ref())?
-            .pop()
-            .ok_or(Error::NoJournal)?;
-        let (segment, _) = open_segment(files.as_ref(), newest, Access::Read)?;
-        Ok(Self {
-            files,
-            hints: Arc::default(),
-            id: segment.header.id,
-        })
+        let mut first_damage = None;
+        for first in list_segments(files.as_ref())?.into_iter().rev() {
+            match open_segment(files.as_ref(), first, Access::Read) {
+                Ok((segment, _)) => {
+                    return Ok(Self {
+                        files,
+                        hints: Arc::default(),
+                        id: segment.header.id,
+                    });
+                }
+                Err(Error::Damage(damage)) => {
+                    first_damage.get_or_insert(damage);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Err(first_damage.map_or(Error::NoJournal, Error::Damage))
     }
 
     /// Which journal it is.

@@ -245,8 +245,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Adds what the chain covers: the header without lengths and the erased mark, and hashes.
-    /// Returns the detail's hash, which costs something and which readers want as well.
-    pub(crate) fn chain(&self, hasher: &mut blake3::Hasher) -> Option<[u8; HASH_BYTES]> {
+    pub(crate) fn chain(&self, hasher: &mut blake3::Hasher) {
         let mut header = [0; 11];
         header[0..2].copy_from_slice(&self.kind.to_le_bytes());
         header[2] = self.version;
@@ -256,19 +255,12 @@ impl<'a> RecordView<'a> {
         header[7..11].copy_from_slice(&self.time_after_us.to_le_bytes());
         hasher.update(&header);
         hasher.update(blake3::hash(self.facts).as_bytes());
-        let detail_hash = self.detail.hash();
-        if let Some(hash) = &detail_hash {
-            hasher.update(hash);
+        if let Some(hash) = self.detail.hash() {
+            hasher.update(&hash);
         }
-        detail_hash
     }
 
-    pub(crate) fn to_record(
-        self,
-        lsn: Lsn,
-        batch_time_us: u64,
-        detail_hash: Option<[u8; HASH_BYTES]>,
-    ) -> Record {
+    pub(crate) fn to_record(self, lsn: Lsn, batch_time_us: u64) -> Record {
         Record {
             lsn,
             time_us: batch_time_us.saturating_add(u64::from(self.time_after_us)),
@@ -282,7 +274,7 @@ impl<'a> RecordView<'a> {
                 DetailView::Present(bytes) => Some(bytes.to_vec()),
                 DetailView::None | DetailView::Erased(_) => None,
             },
-            detail_hash,
+            detail_hash: self.detail.hash(),
         }
     }
 }

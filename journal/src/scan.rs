@@ -262,7 +262,7 @@ pub(crate) fn proof_of_durability(
 }
 
 /// Offset of the next magic of a batch or a seal.
-fn find_structure(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn find_structure(bytes: &[u8]) -> Option<usize> {
     bytes
         .windows(BATCH_MAGIC.len())
         .position(|window| window == BATCH_MAGIC || window == SEAL_MAGIC)

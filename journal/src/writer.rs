@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
-use crate::batch::check_draft;
+use crate::encode::check_draft;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::position::{ChainValue, JournalId, Lsn};

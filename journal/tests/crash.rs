@@ -178,6 +178,76 @@ fn a_crash_during_recovery_loses_nothing() {
     }
 }
 
+/// Cut bytes are kept aside before they are cut: at every call at which recovery can be
+/// interrupted, they are still in the segment or already in a file of their own.
+#[test]
+fn cut_bytes_are_never_lost_by_a_crash_of_the_recovery() {
+    let name = "00000000000000000001.seg";
+    let garbage = [0xAB; 1500];
+    let holds = |bytes: &[u8]| bytes.windows(garbage.len()).any(|window| window == garbage);
+    let mut interrupted = 0;
+    for call in 1.. {
+        let memory = MemoryFiles::new();
+        let mut journal = open(&(Arc::new(memory.clone()) as _), &options()).journal;
+        commit(&mut journal, &draft(0, 2));
+        let mut bytes = memory.bytes(name).expect("there");
+        bytes.extend_from_slice(&garbage);
+        memory.put(name, &bytes);
+        let plan = FaultPlan {
+            fail_call: Some(call),
+            tear: true,
+            ..FaultPlan::default()
+        };
+        let failing = FaultyFiles::new(Arc::new(memory.clone()), plan);
+        let done = Journal::open(Arc::new(failing), &options()).is_ok();
+        for loss in [PowerLoss::ProcessOnly, PowerLoss::UnsyncedLost] {
+            let left = memory.after(loss);
+            let names = left.list().expect("listed");
+            let kept = names.iter().filter_map(|name| left.bytes(name));
+            assert!(
+                kept.into_iter().any(|bytes| holds(&bytes)),
+                "call {call}, {loss:?}"
+            );
+        }
+        if done {
+            break;
+        }
+        interrupted += 1;
+    }
+    assert!(interrupted > 5);
+}
+
+/// What recovery counts is durable from then on, also if the process before was killed between
+/// its write and its sync, and even if that sync had failed and the kernel forgot the bytes.
+#[test]
+fn what_recovery_counts_survives_the_next_power_loss() {
+    let mut unsynced = 0;
+    for sync in 1..60 {
+        for forgotten in [false, true] {
+            let (memory, frozen) = faulty(FaultPlan {
+                freeze_at_sync: Some(sync),
+                ..FaultPlan::default()
+            });
+            let files: Arc<dyn FileStore> = Arc::new(frozen);
+            scripted_life(&files);
+            if forgotten {
+                memory.forget_what_is_dirty();
+            }
+            // The next process sees what was written, synced or not, and tells the world.
+            let same_machine: Arc<dyn FileStore> = Arc::new(memory.clone());
+            let next = open(&same_machine, &script_options()).recovery.next_lsn;
+            let context = format!("sync {sync}, forgotten: {forgotten}");
+            recovers(
+                &memory.after(PowerLoss::UnsyncedLost),
+                next.get() - 1,
+                &context,
+            );
+            unsynced += 1;
+        }
+    }
+    assert!(unsynced > 100);
+}
+
 /// A full disk is reported as one, poisons the writer for good, and costs nothing acknowledged,
 /// however many bytes there were room for.
 #[test]

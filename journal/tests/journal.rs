@@ -230,3 +230,23 @@ fn producers_in_parallel_each_get_their_own_positions() {
         assert!(same(found, &draft(number, 2).records[0]));
     }
 }
+
+/// A panic in the owner's callback ends the writer: nobody may go on as if it still reported.
+#[test]
+fn a_panic_in_the_callback_ends_the_writer() {
+    let memory = MemoryFiles::new();
+    let files: Arc<dyn FileStore> = Arc::new(memory.clone());
+    let handle = open(&files, &options())
+        .journal
+        .start(|report: Report<()>| match report {
+            Report::Durable(_) => panic!("planned by the test"),
+            Report::Failed(_) => {}
+        })
+        .expect("started");
+    handle.append_next(draft(1, 1), ()).expect("taken");
+    assert!(matches!(handle.close(), Err(Error::WriterGone)));
+    assert!(handle.append_next(draft(2, 1), ()).is_err());
+    // What had become durable is there, and the end was not an orderly one.
+    let recovery = open(&files, &options()).recovery;
+    assert_eq!((recovery.next_lsn, recovery.clean), (Lsn::new(2), false));
+}

@@ -184,7 +184,7 @@ fn an_erased_detail_leaves_its_hash_and_the_chain() {
     journal.close().expect("closed");
     let before = read_all(&files);
     let chain = both_readers_agree(&files).chain;
-    let erased = |lsn: Lsn| lsn.get() % 4 == 0;
+    let erased = |lsn: Lsn| lsn.get().is_multiple_of(4);
     assert!(erase_details(files.as_ref(), erased).expect("erased") > 2);
     assert_eq!(
         erase_details(files.as_ref(), erased).expect("nothing left"),

@@ -72,6 +72,8 @@ pub const CONTROL_JOURNAL: &str = "journal/control";
 pub const SITE_JOURNAL: &str = "journal/site";
 /// Folder of mirrors, one folder per Manager, below a data directory.
 pub const MIRRORS: &str = "journal/mirrors";
+/// Folder of a linked Manager's copy of the Server's control journal, below a data directory.
+pub const MIRROR_OF_SERVER: &str = "journal/server";
 
 fn lock(root: &Path) -> Result<File, Error> {
     let path = root.join("lock");

@@ -2,27 +2,28 @@
 //! A running Server or Manager: engines, views, scripts, files. What the handlers work on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tablao_core::{
-    Actor, Answer, JobId, ManagerId, Request, TaskId, Timestamp, WorkerId, decide::Asker,
-    event::Body, request::NewJob,
+    Actor, Answer, JobId, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId, codec,
+    decide::Asker, entity::JobSource, event::Body, request::NewJob,
 };
 use tablao_jobtypes::JobTypes;
 use tablao_journal::Authority;
 
 use crate::{
     Error,
+    api::replication::LinkTokens,
     blobs::Blobs,
     clock,
     config::Config,
-    data_dir::{CONTROL_JOURNAL, DataDir, SITE_JOURNAL},
+    data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
-    link::{Link, Mirrors},
+    link::{Link, Mirrors, Site},
     previews::Previews,
     secrets::Secrets,
     submission,
@@ -65,8 +66,14 @@ pub struct Node {
     pub site: Option<Engine>,
     /// Views of linked Managers, on a Server.
     pub mirrors: Mirrors,
+    /// The mirror of the Server's control journal, on a linked Manager.
+    above: Mirrors,
     /// The link to the Server above, on a linked Manager.
     pub link: Link,
+    /// Link tokens that were given out.
+    pub link_tokens: LinkTokens,
+    /// Keys of linked Managers.
+    pub manager_keys: Secrets,
     /// The job type scripts.
     pub job_types: JobTypes,
     /// Workers' secrets.
@@ -81,6 +88,8 @@ pub struct Node {
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
     seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
+    /// Managers whose progress is about to be noted.
+    noting: Mutex<BTreeSet<ManagerId>>,
 }
 
 /// After a restart, workers get this long before their silence counts.
@@ -114,6 +123,7 @@ impl Node {
             scripts_dir: Some(data.path("scripts")),
             ..tablao_jobtypes::Options::default()
         })?;
+        let link = Link::open(&data, options.link.as_ref())?;
         let secrets = Secrets::open(&data.path("worker-secrets.json"))?;
         let clean = (
             control_started.recovery.clean || control_started.recovery.created,
@@ -124,8 +134,11 @@ impl Node {
             role: options.role,
             control,
             site: site.map(|(engine, _)| engine),
-            mirrors: Mirrors::open(&data)?,
-            link: Link::open(&data)?,
+            mirrors: Mirrors::open(&data, MIRRORS)?,
+            above: Mirrors::open(&data, MIRROR_OF_SERVER)?,
+            link,
+            link_tokens: LinkTokens::default(),
+            manager_keys: Secrets::open(&data.path("manager-keys.json"))?,
             job_types,
             secrets,
             logs: TaskLogs::new(data.path("logs")),
@@ -133,6 +146,7 @@ impl Node {
             previews: Previews::new(data.path("previews")),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
+            noting: Mutex::default(),
             config,
             data,
         };
@@ -272,21 +286,122 @@ impl Node {
         engine.ask(ask(Request::ReadyJob { job: id })).await
     }
 
-    /// At the Server: places a job at a Manager, to be carried out there.
+    /// At the Server: places a job at a Manager, to be carried out there. The compiled
+    /// submission is a control blob, on disk before the placement names it.
     pub async fn place_job(
-        &self,
-        _job: NewJob,
-        _actor: Actor,
-        _asker: Asker,
-        _key: Option<[u8; 32]>,
+        self: &Arc<Self>,
+        mut job: NewJob,
+        actor: Actor,
+        asker: Asker,
+        key: Option<[u8; 32]>,
     ) -> Result<Reply, Stopped> {
-        Ok(Err(tablao_core::Refusal::UnknownManager {
-            manager: self.manager(),
-        }))
+        let Some((manager, why)) = self.choose_manager() else {
+            return Ok(Err(Refusal::UnknownManager {
+                manager: self.manager(),
+            }));
+        };
+        job.facts.manager = manager;
+        job.facts.source = JobSource::Placed;
+        let bytes = codec::to_bytes(&job);
+        let blobs = self.blobs.clone();
+        let kept = tokio::task::spawn_blocking(move || blobs.put(&bytes)).await;
+        let Ok(Ok(submission)) = kept else {
+            tracing::error!(?kept, "keep a submission");
+            return Ok(Err(Refusal::UnsoundSubmission {
+                reason: "the Server cannot store it; see its log".to_owned(),
+            }));
+        };
+        let request = Request::PlaceJob {
+            job: job.facts.job,
+            manager,
+            submission,
+            name: job.detail.name,
+            why,
+        };
+        let ask = Ask {
+            key,
+            body: Body::Blob(submission),
+            ..Ask::new(request, actor, asker)
+        };
+        self.control.ask(ask).await
+    }
+
+    /// The linked Manager with the fewest tasks to do, among those that were heard of lately.
+    fn choose_manager(&self) -> Option<(ManagerId, String)> {
+        let recent = Timestamp::from_micros(clock::now().micros().saturating_sub(60_000_000));
+        let control = self.control.model();
+        let linked = |manager: &ManagerId| {
+            (control.farm().managers().get(manager)).is_some_and(|known| !known.revoked)
+        };
+        self.mirrors
+            .all()
+            .iter()
+            .filter(|site| linked(&site.view().manager))
+            .map(|site| {
+                let load: u64 = (site.view().read().farm().jobs().values())
+                    .map(|job| u64::from(job.counts.runnable() + job.live))
+                    .sum();
+                (site.heard() < recent, load, site.view().manager)
+            })
+            .min()
+            .map(|(away, load, manager)| {
+                let presence = if away {
+                    "not heard of lately"
+                } else {
+                    "present"
+                };
+                (manager, format!("fewest tasks to do ({load}), {presence}"))
+            })
     }
 
     /// Waits a moment for a placed job to come up from its Manager.
-    pub async fn wait_for_placed(&self, _job: JobId) {}
+    pub async fn wait_for_placed(&self, job: JobId) {
+        // Fifty looks, a twentieth of a second apart; after that the job is shown as placed.
+        for _ in 0..50 {
+            if self.site_of_job(job).is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The mirror of the Server's control journal, on a linked Manager.
+    pub fn mirrors_above(
+        &self,
+        server: ManagerId,
+        control_journal: [u8; 16],
+    ) -> Result<Arc<Site>, Error> {
+        self.above.site(server, control_journal)
+    }
+
+    /// Notes in the control journal how far a mirror has come, at most once a second.
+    pub fn note_origin(self: &Arc<Self>, manager: ManagerId) {
+        {
+            let mut noting = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
+            if !noting.insert(manager) {
+                return;
+            }
+        }
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            node.noting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&manager);
+            if let Some(site) = node.mirrors.get(manager) {
+                let (next, chain) = (site.next(), site.chain());
+                let lsn = tablao_core::Lsn::new(next.saturating_sub(1));
+                let request = Request::AdvanceOrigin {
+                    manager,
+                    lsn,
+                    chain,
+                };
+                // An engine that has stopped notes nothing any more.
+                let _ = node.control.ask(Ask::system(request)).await;
+            }
+        });
+    }
 
     /// Notes that a worker called.
     pub fn saw(&self, worker: WorkerId) {
@@ -307,12 +422,10 @@ impl Node {
 
     /// Ends in order.
     pub fn close(&self) {
-        self.link.close();
         if let Some(site) = &self.site {
             site.close();
         }
         self.control.close();
-        self.mirrors.close();
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Secrets of workers, hashed, in the Manager's own file: never in a journal, never replicated.
+//! Secrets of workers and Managers, hashed, in a file of their own: never in a journal, never replicated.
 //!
 //! A worker's secret is 32 random bytes that it made itself, so a salted BLAKE3 is as strong
 //! as a slow password hash and costs a poll nothing. A new secret is on disk before the
@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tablao_core::WorkerId;
+use uuid::Uuid;
 
 use crate::{Error, data_dir::write_durably};
 
@@ -22,11 +22,11 @@ struct Hashed {
     hash: String,
 }
 
-/// All workers' secrets.
+/// Secrets by their owner.
 #[derive(Debug)]
 pub struct Secrets {
     path: PathBuf,
-    known: Mutex<BTreeMap<WorkerId, Hashed>>,
+    known: Mutex<BTreeMap<Uuid, Hashed>>,
 }
 
 impl Secrets {
@@ -54,20 +54,20 @@ impl Secrets {
         })
     }
 
-    /// Keeps a worker's secret. On disk when it returns.
-    pub fn add(&self, worker: WorkerId, secret: &str) -> Result<(), Error> {
+    /// Keeps an owner's secret. On disk when it returns.
+    pub fn add(&self, owner: Uuid, secret: &str) -> Result<(), Error> {
         let salt = crate::clock::new_id().simple().to_string();
         let hash = hashed(&salt, secret);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(worker, Hashed { salt, hash });
+        known.insert(owner, Hashed { salt, hash });
         let text = serde_json::to_vec_pretty(&*known).expect("strings are JSON");
         write_durably(&self.path, &text)
     }
 
-    /// The secret is this worker's.
-    pub fn check(&self, worker: WorkerId, secret: &str) -> bool {
+    /// The secret is this owner's.
+    pub fn check(&self, owner: Uuid, secret: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&worker).is_some_and(|known| {
+        known.get(&owner).is_some_and(|known| {
             // Comparing hashes of equal length; blake3's Hash compares in constant time.
             let given = blake3::Hash::from_hex(hashed(&known.salt, secret));
             let stored = blake3::Hash::from_hex(&known.hash);
@@ -92,10 +92,7 @@ mod tests {
     fn secrets_are_kept_and_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.json");
-        let (a, b) = (
-            WorkerId::new(crate::clock::new_id()),
-            WorkerId::new(crate::clock::new_id()),
-        );
+        let (a, b) = (crate::clock::new_id(), crate::clock::new_id());
         let secrets = Secrets::open(&path).unwrap();
         secrets.add(a, "one").unwrap();
         secrets.add(b, "two").unwrap();

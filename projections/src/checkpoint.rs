@@ -102,6 +102,13 @@ pub struct Encoded {
     manifest: Manifest,
 }
 
+impl Encoded {
+    /// How many rows are to be written.
+    pub fn changed_rows(&self) -> usize {
+        self.changed.len()
+    }
+}
+
 /// What is known of the store's content.
 #[derive(Debug)]
 struct State {
@@ -110,7 +117,13 @@ struct State {
     newest: Option<Slot>,
     /// What slot a and slot b hold; `None` if that is not known.
     held: [Option<Manifest>; 2],
+    /// Failures since the last checkpoint that was saved.
+    failures: u32,
 }
+
+/// A store that was begun anew this often and still fails is given up: a disk that is full or
+/// read-only does not get better by writing to it after every record.
+const FAILURES_MAX: u32 = 3;
 
 impl State {
     fn held(&mut self, slot: Slot) -> &mut Option<Manifest> {
@@ -120,12 +133,18 @@ impl State {
         }
     }
 
-    /// After a failure of the store: put it aside and begin anew, so that the next save works.
+    /// After a failure of the store: delete it and begin anew, so that the next save works.
     fn heal(&mut self, cause: &Error) {
         self.newest = None;
         self.held = [None, None];
-        if let Some(store) = self.store.take() {
+        self.failures += 1;
+        let Some(store) = self.store.take() else {
+            return;
+        };
+        if self.failures < FAILURES_MAX {
             self.store = store.heal(cause);
+        } else {
+            store.give_up();
         }
     }
 }
@@ -137,7 +156,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens the store in a folder of its own. A damaged store is put aside and begun anew; where
+    /// Opens the store in a folder of its own. A damaged store is deleted and begun anew; where
     /// that is not possible either, nothing is saved and the journal is replayed whole.
     pub fn open(folder: impl AsRef<Path>) -> Self {
         Self {
@@ -145,8 +164,17 @@ impl Checkpoints {
                 store: Store::open(folder.as_ref()),
                 newest: None,
                 held: [None, None],
+                failures: 0,
             }),
         }
+    }
+
+    /// Deletes all checkpoints: they hold details, so after an erasure from the journal they go.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.newest = None;
+        state.held = [None, None];
+        state.store = state.store.take().and_then(Store::begin_anew);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -208,6 +236,7 @@ impl Checkpoints {
             Ok(()) => {
                 *state.held(slot) = Some(encoded.manifest);
                 state.newest = Some(slot);
+                state.failures = 0;
                 Ok(())
             }
             Err(error) => {

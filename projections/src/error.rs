@@ -14,7 +14,7 @@ pub enum Error {
     #[error("use the store of checkpoints: it stopped with {0:?}")]
     Panicked(String),
     /// The file system failed.
-    #[error("put {path} aside")]
+    #[error("change {path}")]
     Files {
         /// Which path.
         path: PathBuf,

@@ -2,21 +2,27 @@
 //! The sled database under the checkpoints, and how it heals.
 //!
 //! sled's format is young and it may panic on bytes it did not write, so nothing outside this
-//! file trusts it: every use goes through [`guarded`], and a store that failed is put aside
-//! (one former one is kept, for those who want to look) and begun anew. A mark beside the
-//! folder says that an opening is under way: a store that takes the whole process down with it
-//! is put aside at the next start.
+//! file trusts it: every use goes through [`guarded`], and a store that failed is deleted and
+//! begun anew. It is not kept to be looked at: it holds names that somebody may have had erased
+//! from the journal, and a full disk is one of the reasons to fail. A mark beside the folder says
+//! that an opening is under way: a store that takes the whole process down with it is deleted
+//! at the next start.
 
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::Error;
 
 /// Memory for pages. Rows are read once at start and written in bulk, so more would not help.
 const CACHE_BYTES: u64 = 32 << 20;
+
+/// Tries to get the store's lock, and the pause between two: two seconds in all.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// An open store.
 #[derive(Debug)]
@@ -36,13 +42,13 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Er
 }
 
 impl Store {
-    /// Opens a store, after putting a damaged one aside; `None` where even that fails.
+    /// Opens a store, after deleting a damaged one; `None` where even that fails.
     pub(crate) fn open(folder: &Path) -> Option<Self> {
         let mark = beside(folder, "opening");
         let opened = if mark.exists() {
             Err(Error::Inconsistent("the process ended while opening it"))
         } else {
-            Self::open_marked(folder, &mark)
+            Self::open_patiently(folder, &mark)
         };
         match opened {
             Ok(store) => Some(store),
@@ -53,8 +59,23 @@ impl Store {
                 );
                 None
             }
-            Err(error) => Self::renew(folder, &error),
+            Err(error) => {
+                warn_of_damage(folder, &error);
+                Self::renew(folder)
+            }
         }
+    }
+
+    /// sled's own threads hold the lock for a moment longer than the database lives, so whoever
+    /// opens it again in the same process may have to wait.
+    fn open_patiently(folder: &Path, mark: &Path) -> Result<Self, Error> {
+        for _ in 0..LOCK_TRIES {
+            match Self::open_marked(folder, mark) {
+                Err(error) if held_by_another(&error) => std::thread::sleep(LOCK_PAUSE),
+                opened => return opened,
+            }
+        }
+        Self::open_marked(folder, mark)
     }
 
     fn open_marked(folder: &Path, mark: &Path) -> Result<Self, Error> {
@@ -82,15 +103,10 @@ impl Store {
         opened
     }
 
-    /// Puts what is in the folder aside and opens an empty store there.
-    fn renew(folder: &Path, cause: &Error) -> Option<Self> {
-        tracing::warn!(
-            folder = %folder.display(),
-            cause = cause as &dyn std::error::Error,
-            "the checkpoints are damaged: they are put aside and made anew from the journal"
-        );
+    /// Deletes what is in the folder and opens an empty store there.
+    fn renew(folder: &Path) -> Option<Self> {
         let mark = beside(folder, "opening");
-        let opened = put_aside(folder).and_then(|()| Self::open_marked(folder, &mark));
+        let opened = delete(folder).and_then(|()| Self::open_marked(folder, &mark));
         opened
             .inspect_err(|error| {
                 tracing::warn!(
@@ -104,18 +120,45 @@ impl Store {
 
     /// Gives up on this store and begins anew.
     pub(crate) fn heal(self, cause: &Error) -> Option<Self> {
+        warn_of_damage(&self.folder, cause);
+        self.begin_anew()
+    }
+
+    /// Deletes everything that the store holds, and its files with it.
+    pub(crate) fn begin_anew(self) -> Option<Self> {
+        let folder = self.close();
+        Self::renew(&folder)
+    }
+
+    /// Closes and deletes the store.
+    pub(crate) fn give_up(self) {
+        let folder = self.close();
+        tracing::warn!(
+            folder = %folder.display(),
+            "the checkpoints fail again and again: none are saved until the next start"
+        );
+        if let Err(error) = delete(&folder) {
+            tracing::warn!(
+                cause = &error as &dyn std::error::Error,
+                "delete the checkpoints"
+            );
+        }
+    }
+
+    fn close(self) -> PathBuf {
         let Self { folder, database } = self;
         // Closing flushes, which a damaged store may not survive.
-        if let Err(error) = guarded(|| {
+        let closed = guarded(|| {
             drop(database);
             Ok(())
-        }) {
+        });
+        if let Err(error) = closed {
             tracing::debug!(
                 cause = &error as &dyn std::error::Error,
                 "close the damaged store"
             );
         }
-        Self::renew(&folder, cause)
+        folder
     }
 
     pub(crate) fn tree(&self, name: &str) -> Result<sled::Tree, Error> {
@@ -136,21 +179,34 @@ fn beside(folder: &Path, what: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-fn put_aside(folder: &Path) -> Result<(), Error> {
-    let aside = beside(folder, "damaged");
-    let missing_is_fine = |path: &Path, result: std::io::Result<()>| match result {
+fn warn_of_damage(folder: &Path, cause: &Error) {
+    tracing::warn!(
+        folder = %folder.display(),
+        cause = cause as &dyn std::error::Error,
+        "the checkpoints are damaged: they are deleted and made anew from the journal"
+    );
+}
+
+/// Renamed first: a deletion that breaks off must not leave half a store under the store's name.
+fn delete(folder: &Path) -> Result<(), Error> {
+    let doomed = beside(folder, "damaged");
+    missing_is_fine(&doomed, remove)?;
+    missing_is_fine(folder, |folder| fs::rename(folder, &doomed))?;
+    missing_is_fine(&doomed, remove)?;
+    missing_is_fine(&beside(folder, "opening"), remove)
+}
+
+fn missing_is_fine(
+    path: &Path,
+    act: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    match act(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Files {
             path: path.to_owned(),
             source,
         }),
         _ => Ok(()),
-    };
-    missing_is_fine(
-        &beside(folder, "opening"),
-        fs::remove_file(beside(folder, "opening")),
-    )?;
-    missing_is_fine(&aside, remove(&aside))?;
-    missing_is_fine(folder, fs::rename(folder, &aside))
+    }
 }
 
 /// Removes a folder, or a file where somebody put one.

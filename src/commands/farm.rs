@@ -21,6 +21,10 @@ struct Place {
     /// Address to listen on. Anything but loopback is open to everybody who can reach it.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
+    /// Stop in order when standard input ends: for a program that starts a farm of its own and
+    /// must not leave it behind.
+    #[arg(long)]
+    until_stdin_closes: bool,
 }
 
 /// Run a whole farm on this machine.
@@ -106,7 +110,11 @@ fn run(
     Ok(())
 }
 
-async fn serve_until_stopped(node: &Arc<Node>, place: &Place, workers: u32) -> anyhow::Result<Served> {
+async fn serve_until_stopped(
+    node: &Arc<Node>,
+    place: &Place,
+    workers: u32,
+) -> anyhow::Result<Served> {
     let listener = serve::listen(&place.listen).await?;
     let address = listener.local_addr().context("read the address")?;
     if !address.ip().is_loopback() {
@@ -116,15 +124,23 @@ async fn serve_until_stopped(node: &Arc<Node>, place: &Place, workers: u32) -> a
              address, or put it behind something that asks who they are"
         );
     }
-    println!("Tablao listens on http://{}/ (dashboard: http://{}/app/)", shown(address), shown(address));
+    println!(
+        "Tablao listens on http://{}/ (dashboard: http://{}/app/)",
+        shown(address),
+        shown(address)
+    );
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut running = Vec::new();
     for number in 1..=workers {
         running.push(start_worker(place, address, number, stopped.clone()));
     }
     let linked = tokio::spawn(tablao_net::link::run(Arc::clone(node), stopped.clone()));
+    let until_stdin_closes = place.until_stdin_closes;
     let served = serve::serve(Arc::clone(node), listener, async move {
-        signal().await;
+        tokio::select! {
+            () = signal() => {}
+            () = stdin_closed(), if until_stdin_closes => {}
+        }
         tracing::info!("stopping");
         stop.send_replace(true);
         // Workers give their tasks back while the Manager still listens.
@@ -165,6 +181,18 @@ fn start_worker(
             Err(error) => tracing::error!(worker = number, %error, "worker ended"),
         }
     })
+}
+
+/// Resolves when nobody can write to standard input any more. On a thread of its own: a read
+/// of standard input cannot be called off, and must not hold up the runtime's end.
+async fn stdin_closed() {
+    let (sender, closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let copied = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // If the receiver is gone the process is ending already.
+        let _ = sender.send(copied);
+    });
+    let _ = closed.await;
 }
 
 /// Resolves when the process is asked to end.

@@ -11,7 +11,12 @@ use tablao_agent::ExitReason;
 #[derive(Args)]
 pub(crate) struct Worker {
     /// The Manager's address.
-    #[arg(long, value_name = "URL", env = "TABLAO_MANAGER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TABLAO_MANAGER",
+        default_value = "http://127.0.0.1:8080"
+    )]
     manager: String,
     /// Where the Worker keeps its identity and what it still has to say.
     #[arg(long, value_name = "DIR", default_value = "tablao-worker")]

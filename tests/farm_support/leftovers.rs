@@ -33,11 +33,15 @@ pub(crate) fn naming(path: &Path) -> Vec<(u32, String)> {
 /// Waits until no process names this path any more.
 pub(crate) fn wait_until_none(path: &Path) {
     let started = Instant::now();
-    until_within(GONE_WITHIN, "the programs of a killed Worker to end", || {
-        let left = naming(path);
-        if started.elapsed() + Duration::from_millis(500) > GONE_WITHIN && !left.is_empty() {
-            println!("still there: {left:?}");
-        }
-        left.is_empty().then_some(())
-    });
+    until_within(
+        GONE_WITHIN,
+        "the programs of a killed Worker to end",
+        || {
+            let left = naming(path);
+            if started.elapsed() + Duration::from_millis(500) > GONE_WITHIN && !left.is_empty() {
+                println!("still there: {left:?}");
+            }
+            left.is_empty().then_some(())
+        },
+    );
 }

@@ -100,7 +100,11 @@ pub(crate) fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", candidate)).is_ok() {
             return candidate;
         }
-        candidate = if candidate >= 31_000 { 20_000 } else { candidate + 1 };
+        candidate = if candidate >= 31_000 {
+            20_000
+        } else {
+            candidate + 1
+        };
     }
 }
 

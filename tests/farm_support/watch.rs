@@ -78,7 +78,9 @@ impl Watcher {
         let book = self.book.lock().expect("the watcher does not panic");
         assert!(book.problems.is_empty(), "{}", book.problems.join("\n"));
         let frames = book.files.iter().filter(|(path, _)| is_picture(path));
-        frames.map(|(path, seen)| (path.clone(), seen.hash)).collect()
+        frames
+            .map(|(path, seen)| (path.clone(), seen.hash))
+            .collect()
     }
 }
 
@@ -133,7 +135,8 @@ fn look(folder: &Path, book: &Mutex<Book>, thoroughly: bool) {
             && (before.inode != seen.inode || before.hash != seen.hash)
         {
             let path = path.display();
-            book.problems.push(format!("{path} changed: {before:?}, now {seen:?}"));
+            book.problems
+                .push(format!("{path} changed: {before:?}, now {seen:?}"));
         }
     }
 }

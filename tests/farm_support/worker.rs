@@ -54,7 +54,11 @@ impl HandWorker {
             ("Authorization", self.authorization.as_str()),
             ("User-Agent", "Tablao/test"),
         ];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         self.connection
             .send("POST", path, &headers, body.as_bytes())
             .unwrap_or_else(|error| panic!("POST {path}: {error}"))
@@ -70,7 +74,10 @@ impl HandWorker {
     /// Says something about a task that this worker was given.
     pub(crate) fn report(&mut self, task: &Value, mut what: Value) -> Answer {
         what["tablao"]["attempt"] = task["tablao"]["attempt"].clone();
-        let path = format!("/api/v3/worker/task/{}", task["uuid"].as_str().expect("an id"));
+        let path = format!(
+            "/api/v3/worker/task/{}",
+            task["uuid"].as_str().expect("an id")
+        );
         self.post(&path, &what)
     }
 }

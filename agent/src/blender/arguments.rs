@@ -207,7 +207,9 @@ mod tests {
         // Protects staging and the missing-frame check of simple-blender-render.
         let mut args = words("-b -y file.blend --scene Shot --python-expr");
         args.push("-f --render-output /not/an/option".into());
-        args.extend(words("--render-output /out/f_###### --render-format PNG --render-frame 1..3,7"));
+        args.extend(words(
+            "--render-output /out/f_###### --render-format PNG --render-frame 1..3,7",
+        ));
         let line = CommandLine::read(args);
         assert_eq!(line.outputs().collect::<Vec<_>>(), ["/out/f_######"]);
         let [render] = &line.renders[..] else {
@@ -231,7 +233,10 @@ mod tests {
         assert_eq!(line.renders[0].frames.as_deref(), Some(&[1, 3, 5][..]));
         let none = line.rewrite(|_| None, |_, _| false);
         assert_eq!(none.renders_left, 0);
-        assert_eq!(none.args.join(" "), "-b f.blend -o /o/x -F PNG -s 1 -e 5 -j 2");
+        assert_eq!(
+            none.args.join(" "),
+            "-b f.blend -o /o/x -F PNG -s 1 -e 5 -j 2"
+        );
         let some = line.rewrite(|_| None, |_, frame| frame > 3);
         assert_eq!(
             some.args.join(" "),
@@ -242,11 +247,20 @@ mod tests {
     #[test]
     fn what_only_the_scene_knows_stays_unknown() {
         // Protects against dropping frames on a guess.
-        for text in ["f.blend -a", "f.blend -s 1 -a", "f.blend -f +1", "f.blend -s 1 -e 3 -S B -a"] {
+        for text in [
+            "f.blend -a",
+            "f.blend -s 1 -a",
+            "f.blend -f +1",
+            "f.blend -s 1 -e 3 -S B -a",
+        ] {
             let line = CommandLine::read(words(text));
             assert_eq!(line.renders[0].frames, None, "{text}");
             assert_eq!(line.rewrite(|_| None, |_, _| false).args, words(text));
         }
-        assert!(CommandLine::read(words("f.blend -- -f 1")).renders.is_empty());
+        assert!(
+            CommandLine::read(words("f.blend -- -f 1"))
+                .renders
+                .is_empty()
+        );
     }
 }

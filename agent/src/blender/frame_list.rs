@@ -59,7 +59,17 @@ mod tests {
         // Protects the check for missing frames: it must ask for exactly what Blender was told.
         assert_eq!(parse("1..3,7").unwrap(), [1, 2, 3, 7]);
         assert_eq!(parse("5").unwrap(), [5]);
-        for unknown in ["-1", "+2", "1..+3", "", "a", "1..", "3..1", "1..2000000", "1,,2"] {
+        for unknown in [
+            "-1",
+            "+2",
+            "1..+3",
+            "",
+            "a",
+            "1..",
+            "3..1",
+            "1..2000000",
+            "1,,2",
+        ] {
             assert_eq!(parse(unknown), None, "{unknown}");
         }
     }

@@ -28,15 +28,19 @@ pub(super) async fn run_logged(
     let reporter = &context.reporter;
     reporter.log(&format!("$ {}", shell_words::quote(exe, args)));
     let mut pid = 0;
-    let ended = process::run(&context.launcher, exe, args, &context.stop, |output| {
-        match output {
+    let ended = process::run(
+        &context.launcher,
+        exe,
+        args,
+        &context.stop,
+        |output| match output {
             Output::Started(number) => pid = number,
             Output::Line(line) => {
                 reporter.log(&format!("pid={pid} > {line}"));
                 on_line(line);
             }
-        }
-    })
+        },
+    )
     .await;
     if let Ok(ended) = &ended {
         reporter.peak_memory(ended.peak_memory_bytes);

@@ -43,7 +43,9 @@ pub(super) fn copy_file(context: &Context, command: &Command) -> Result<(), Endi
     let parameters = Parameters::of(command);
     let src = Path::new(parameters.filled_string("src")?);
     if !src.is_absolute() {
-        return Err(parameters.invalid("src", "it must be an absolute path").into());
+        return Err(parameters
+            .invalid("src", "it must be an absolute path")
+            .into());
     }
     if !exists(src) {
         return Err(parameters.invalid("src", "it does not exist").into());

@@ -136,10 +136,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
 }
 
 /// Judges a program's end: only exit code 0 is success.
-pub(crate) fn expect_success(
-    exe: &str,
-    ended: Result<Ended, Unended>,
-) -> Result<Ended, Ending> {
+pub(crate) fn expect_success(exe: &str, ended: Result<Ended, Unended>) -> Result<Ended, Ending> {
     let ended = match ended {
         Ok(ended) => ended,
         Err(Unended::Stopped(reason)) => return Err(Ending::Stopped(reason)),

@@ -217,10 +217,7 @@ fn judge(
     Err(Ending::Failed(Failure::new(class, reason)))
 }
 
-fn output_of(
-    render: &crate::blender::arguments::Render,
-    blendfile: &str,
-) -> Option<Output> {
+fn output_of(render: &crate::blender::arguments::Render, blendfile: &str) -> Option<Output> {
     let format = render.format.as_deref();
     if format.is_some_and(naming::is_video) {
         return None;
@@ -268,12 +265,15 @@ async fn stage_outputs(
         let Some((dir, base)) = resolve_output(output, blendfile) else {
             continue;
         };
-        let folder = staging.folder_for(&dir).await.map_err(|error| match error {
-            StagingError::Outbox(failed) => Ending::from(failed),
-            StagingError::Io { .. } => Ending::Failed(Failure::io(format!(
-                "{error}; can this worker write to the output folder?"
-            ))),
-        })?;
+        let folder = staging
+            .folder_for(&dir)
+            .await
+            .map_err(|error| match error {
+                StagingError::Outbox(failed) => Ending::from(failed),
+                StagingError::Io { .. } => Ending::Failed(Failure::io(format!(
+                    "{error}; can this worker write to the output folder?"
+                ))),
+            })?;
         // A file name of "" needs the separator, or Blender would take the folder for a prefix.
         let mut path = folder.into_os_string();
         path.push(std::path::MAIN_SEPARATOR_STR);

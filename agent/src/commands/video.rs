@@ -58,7 +58,10 @@ struct Film {
     args_before: Vec<String>,
     args: Vec<String>,
     fps: String,
-    #[cfg_attr(not(any(windows, test)), expect(dead_code, reason = "for Windows' list"))]
+    #[cfg_attr(
+        not(any(windows, test)),
+        expect(dead_code, reason = "for Windows' list")
+    )]
     fps_value: f64,
     input_glob: String,
     output_file: String,
@@ -106,13 +109,17 @@ impl Film {
     #[cfg(any(not(windows), test))]
     fn pattern_input(&self) -> Vec<String> {
         let pattern = self.input_glob.replace('\\', "/");
-        ["-r", &self.fps, "-pattern_type", "glob", "-i", &pattern].map(str::to_owned).to_vec()
+        ["-r", &self.fps, "-pattern_type", "glob", "-i", &pattern]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     #[cfg(any(windows, test))]
     fn list_input(&self, index: &Path) -> Vec<String> {
         let index = index.to_string_lossy().into_owned();
-        ["-f", "concat", "-safe", "0", "-i", &index].map(str::to_owned).to_vec()
+        ["-f", "concat", "-safe", "0", "-i", &index]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     /// Writes the list of frames; the file is removed when the returned guard is dropped.
@@ -175,7 +182,10 @@ async fn make(
     if matching_files(&film.input_glob)?.is_empty() {
         return Err(Ending::Failed(Failure::new(
             FailureClass::MissingOutput,
-            format!("no frames match {}; were they rendered by this job?", film.input_glob),
+            format!(
+                "no frames match {}; were they rendered by this job?",
+                film.input_glob
+            ),
         )));
     }
     let args = film.command_line(input, &output);
@@ -184,7 +194,11 @@ async fn make(
     context.go_on()?;
     let (from, to, replace) = (staged.to_path_buf(), place.to_path_buf(), film.may_replace);
     let named = tokio::task::spawn_blocking(move || {
-        std::fs::File::options().read(true).write(cfg!(windows)).open(&from)?.sync_all()?;
+        std::fs::File::options()
+            .read(true)
+            .write(cfg!(windows))
+            .open(&from)?
+            .sync_all()?;
         publish::give_name(&from, &to, replace)
     })
     .await
@@ -206,7 +220,10 @@ async fn make(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Ending::Failed(Failure::new(
                 FailureClass::MissingOutput,
-                format!("FFmpeg ended without an error but made no {}", place.display()),
+                format!(
+                    "FFmpeg ended without an error but made no {}",
+                    place.display()
+                ),
             )))
         }
         Err(error) => Err(Ending::Failed(Failure::io(format!(
@@ -222,7 +239,10 @@ async fn locate(exe: &str) -> Result<String, String> {
         return Ok(exe.to_owned());
     }
     let own = std::env::current_exe().ok();
-    let tools = own.as_deref().and_then(Path::parent).map(|dir| dir.join("tools"));
+    let tools = own
+        .as_deref()
+        .and_then(Path::parent)
+        .map(|dir| dir.join("tools"));
     let bundled = tools.into_iter().flat_map(|tools| {
         let (system, processor) = (crate::wire::platform(), std::env::consts::ARCH);
         let suffix = std::env::consts::EXE_SUFFIX;
@@ -291,7 +311,10 @@ mod tests {
             "-hide_banner -loglevel info -r 24 -pattern_type glob -i C:/out/*.png -crf 20 -y -r 24 /out/x.mp4"
         );
         let line = film.command_line(film.list_input(Path::new("/out/i.txt")), "/out/x.mp4");
-        assert!(line.join(" ").contains("info -f concat -safe 0 -i /out/i.txt -crf"));
+        assert!(
+            line.join(" ")
+                .contains("info -f concat -safe 0 -i /out/i.txt -crf")
+        );
     }
 
     #[test]

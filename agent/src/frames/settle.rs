@@ -19,7 +19,10 @@ pub(crate) async fn settle(outbox: &Outbox) -> Result<usize, OutboxFailed> {
         };
         if was_published(&intent) {
             published += 1;
-            tracing::info!(path = intent.report.path, "an interrupted publication had happened");
+            tracing::info!(
+                path = intent.report.path,
+                "an interrupted publication had happened"
+            );
             let extension = UpdateExtension {
                 attempt: intent.attempt.clone(),
                 frames: vec![intent.report.clone()],
@@ -31,9 +34,14 @@ pub(crate) async fn settle(outbox: &Outbox) -> Result<usize, OutboxFailed> {
             };
             let task = intent.task.clone();
             // Reported first, done second: a kill between says it twice, which is harmless.
-            outbox.put(Entry::Update { task, update }, Sync::Required).await?;
+            outbox
+                .put(Entry::Update { task, update }, Sync::Required)
+                .await?;
         } else {
-            tracing::info!(path = intent.report.path, "an interrupted publication had not happened");
+            tracing::info!(
+                path = intent.report.path,
+                "an interrupted publication had not happened"
+            );
         }
         outbox.done(vec![seq]);
     }
@@ -95,8 +103,12 @@ mod tests {
             }
         }
         std::fs::hard_link(dir.path().join("after-link.staged"), place("after-link")).unwrap();
-        publish::give_name(&dir.path().join("after-remove.staged"), &place("after-remove"), false)
-            .unwrap();
+        publish::give_name(
+            &dir.path().join("after-remove.staged"),
+            &place("after-remove"),
+            false,
+        )
+        .unwrap();
         // Another worker published the same content in our stead: its report, not ours.
         std::fs::write(place("stranger"), "stranger").unwrap();
 

@@ -81,11 +81,10 @@ fn exr(path: &Path, head: &[u8]) -> Result<(), Broken> {
     let headers = exr_offsets(&content)
         .ok_or(Broken::Content("the OpenEXR file breaks off in its header"))?;
     let size = content.len() as u64;
-    if headers
-        .iter()
-        .any(|offset| *offset == 0 || *offset >= size)
-    {
-        return Err(Broken::Content("the OpenEXR file breaks off before its end"));
+    if headers.iter().any(|offset| *offset == 0 || *offset >= size) {
+        return Err(Broken::Content(
+            "the OpenEXR file breaks off before its end",
+        ));
     }
     Ok(())
 }
@@ -187,7 +186,9 @@ mod tests {
             assert_cuts_are_seen(&path);
         }
         let path = dir.path().join("a.exr");
-        image::DynamicImage::new_rgba32f(20, 40).save(&path).unwrap();
+        image::DynamicImage::new_rgba32f(20, 40)
+            .save(&path)
+            .unwrap();
         assert_cuts_are_seen(&path);
     }
 
@@ -205,7 +206,9 @@ mod tests {
         // Protects against a writer that died after reserving its table of offsets.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.exr");
-        image::DynamicImage::new_rgba32f(20, 40).save(&path).unwrap();
+        image::DynamicImage::new_rgba32f(20, 40)
+            .save(&path)
+            .unwrap();
         let mut content = std::fs::read(&path).unwrap();
         let first = *exr_offsets(&content).unwrap().iter().min().unwrap();
         let first = usize::try_from(first).unwrap();

@@ -22,39 +22,40 @@ use tokio::sync::{oneshot, watch};
 
 /// Everything the Manager was told and has to say.
 #[derive(Debug, Default)]
-pub struct Heard {
-    pub tasks: VecDeque<Value>,
-    pub updates: Vec<(String, Value)>,
-    pub thumbnails: Vec<(String, HeaderMap, Vec<u8>)>,
-    pub previews: usize,
-    pub registrations: Vec<Value>,
-    pub sign_ons: Vec<Value>,
-    pub sign_offs: usize,
-    pub statuses: Vec<String>,
-    pub asks: usize,
-    pub prefer: Option<String>,
+pub(crate) struct Heard {
+    pub(crate) tasks: VecDeque<Value>,
+    pub(crate) updates: Vec<(String, Value)>,
+    /// Path, headers, and width and height of the decoded picture.
+    pub(crate) thumbnails: Vec<(String, HeaderMap, (u32, u32))>,
+    pub(crate) previews: usize,
+    pub(crate) registrations: Vec<Value>,
+    pub(crate) sign_ons: Vec<Value>,
+    pub(crate) sign_offs: usize,
+    pub(crate) statuses: Vec<String>,
+    pub(crate) asks: usize,
+    pub(crate) prefer: Option<String>,
     /// A status that is asked for.
-    pub requested: Option<String>,
+    pub(crate) requested: Option<String>,
     /// Answer to may-i-run.
-    pub stop_running: Option<(String, bool)>,
+    pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
-    pub update_code: u16,
+    pub(crate) update_code: u16,
     /// Status code for the next sign-ons, in order.
-    pub sign_on_codes: VecDeque<u16>,
+    pub(crate) sign_on_codes: VecDeque<u16>,
     /// Whether 403 comes as a proxy would send it.
-    pub as_proxy: bool,
+    pub(crate) as_proxy: bool,
 }
 
 /// A running Manager; clones are the same.
 #[derive(Debug, Clone)]
-pub struct Manager {
+pub(crate) struct Manager {
     heard: Arc<Mutex<Heard>>,
     changed: watch::Sender<u64>,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Manager {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let manager = Self {
@@ -67,14 +68,18 @@ impl Manager {
         manager
     }
 
-    pub fn change<T>(&self, action: impl FnOnce(&mut Heard) -> T) -> T {
+    pub(crate) fn change<T>(&self, action: impl FnOnce(&mut Heard) -> T) -> T {
         let result = action(&mut self.heard.lock().unwrap());
         self.changed.send_modify(|count| *count += 1);
         result
     }
 
     /// Waits until the test sees what it waits for.
-    pub async fn until<T>(&self, what: &str, mut seen: impl FnMut(&Heard) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut seen: impl FnMut(&Heard) -> Option<T>,
+    ) -> T {
         let mut changes = self.changed.subscribe();
         let wait = async {
             loop {
@@ -87,12 +92,15 @@ impl Manager {
         };
         match tokio::time::timeout(Duration::from_secs(120), wait).await {
             Ok(result) => result,
-            Err(_) => panic!("never saw {what}: {:#?}", self.heard.lock().unwrap()),
+            Err(_) => {
+                let heard = format!("{:#?}", self.heard.lock().unwrap());
+                panic!("never saw {what}: {heard}")
+            }
         }
     }
 
     /// Waits for the end of a task and returns the update that told it.
-    pub async fn task_end(&self, task: &str) -> Value {
+    pub(crate) async fn task_end(&self, task: &str) -> Value {
         self.until(&format!("the end of {task}"), |heard| {
             let updates = heard.updates.iter();
             updates
@@ -105,7 +113,7 @@ impl Manager {
         .await
     }
 
-    pub fn frames(&self, task: &str) -> Vec<Value> {
+    pub(crate) fn frames(&self, task: &str) -> Vec<Value> {
         let heard = self.heard.lock().unwrap();
         let updates = heard.updates.iter().filter(|(id, _)| id == task);
         updates
@@ -116,7 +124,7 @@ impl Manager {
     }
 
     /// The log of an attempt, put together by offset as the real Manager does.
-    pub fn log(&self, task: &str) -> String {
+    pub(crate) fn log(&self, task: &str) -> String {
         let heard = self.heard.lock().unwrap();
         let mut log = String::new();
         for (_, update) in heard.updates.iter().filter(|(id, _)| id == task) {
@@ -129,7 +137,7 @@ impl Manager {
         log
     }
 
-    pub fn steps(&self, task: &str) -> u64 {
+    pub(crate) fn steps(&self, task: &str) -> u64 {
         let heard = self.heard.lock().unwrap();
         let updates = heard.updates.iter().filter(|(id, _)| id == task);
         updates
@@ -140,7 +148,7 @@ impl Manager {
 }
 
 /// A task as the Manager hands it out.
-pub fn task(id: &str, commands: Value) -> Value {
+pub(crate) fn task(id: &str, commands: Value) -> Value {
     json!({
         "uuid": id, "job": "job", "name": id, "status": "active", "priority": 50,
         "job_priority": 50, "job_type": "test", "task_type": "misc", "commands": commands,
@@ -162,7 +170,10 @@ fn router(manager: Manager) -> Router {
         .route("/api/v3/worker/task/{task}", post(update))
         .route("/api/v3/worker/task/{task}/may-i-run", get(may_i_run))
         .route("/api/v3/worker/task/{task}/output-produced", post(preview))
-        .route("/api/farm/v1/worker/thumbnails/{shot}/{name}", post(thumbnail))
+        .route(
+            "/api/farm/v1/worker/thumbnails/{shot}/{name}",
+            post(thumbnail),
+        )
         .with_state(manager)
 }
 
@@ -227,7 +238,10 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
     let ready = manager.until("work", |heard| {
         (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
     });
-    if tokio::time::timeout(Duration::from_secs(20), ready).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(20), ready)
+        .await
+        .is_err()
+    {
         return StatusCode::NO_CONTENT.into_response();
     }
     manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
@@ -276,21 +290,23 @@ async fn thumbnail(
     body: Bytes,
 ) -> StatusCode {
     let name = format!("{shot}/{name}");
-    manager.change(|heard| heard.thumbnails.push((name, headers, body.to_vec())));
+    let picture = image::load_from_memory(&body).expect("a thumbnail decodes");
+    let size = (picture.width(), picture.height());
+    manager.change(|heard| heard.thumbnails.push((name, headers, size)));
     StatusCode::NO_CONTENT
 }
 
 /// A Worker running in this process.
-pub struct RunningWorker {
+pub(crate) struct RunningWorker {
     shutdown: oneshot::Sender<()>,
     end: tokio::task::JoinHandle<Result<ExitReason, Error>>,
 }
 
 impl RunningWorker {
-    pub fn start(manager: &Manager, data_dir: &Path) -> Self {
+    pub(crate) fn start(manager: &Manager, data_dir: &Path) -> Self {
         let mut options = Options::new(&manager.url, data_dir);
         options.name = Some("test worker".into());
-        options.supervisor = Some(supervisor());
+        options.supervisor = Some(program());
         let (shutdown, asked) = oneshot::channel();
         let end = tokio::spawn(async move {
             tablao_agent::run(options, async {
@@ -301,23 +317,17 @@ impl RunningWorker {
         Self { shutdown, end }
     }
 
-    pub async fn shut_down(self) -> ExitReason {
+    pub(crate) async fn shut_down(self) -> ExitReason {
         self.shutdown.send(()).unwrap();
         self.end.await.unwrap().unwrap()
     }
 
-    pub async fn end(self) -> ExitReason {
+    pub(crate) async fn end(self) -> ExitReason {
         self.end.await.unwrap().unwrap()
     }
 }
 
-/// The example program that offers `supervise`; Cargo builds it beside the tests.
-pub fn supervisor() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().unwrap().parent().unwrap();
-    let path = target
-        .join("examples")
-        .join(format!("supervisor{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} was not built", path.display());
-    path
+/// The program with `worker` and `supervise`.
+pub(crate) fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_tablao-agent-program").into()
 }

@@ -53,15 +53,19 @@ impl Farm {
             Event::JobReady(facts) => {
                 let status = facts.status;
                 self.change_job(recorded, facts.job, |job| job.state.status = status);
-                // A job without tasks is completed at once, and others may wait for that.
+                // A job without tasks is completed by this, and others may have waited for it.
                 for waiting in self.schedule.waiting_for(facts.job) {
                     self.refresh_lanes(waiting);
                 }
             }
-            Event::JobAbandoned(facts) => self.change_job(recorded, facts.job, |job| {
-                job.state.status = crate::JobStatus::Failed;
-                job.state.status_detail = recorded.detail_hash;
-            }),
+            Event::JobAbandoned(facts) => {
+                self.change_job(recorded, facts.job, |job| {
+                    job.state.status = crate::JobStatus::Failed;
+                    job.state.status_detail = recorded.detail_hash;
+                });
+                // A retry with the same key is to be a submission of its own.
+                self.keys.retain(|_, job| *job != facts.job);
+            }
             Event::JobStatusChanged(facts) => {
                 let to = facts.to;
                 self.change_job(recorded, facts.job, |job| {
@@ -218,7 +222,10 @@ impl Farm {
                 };
                 self.hash
                     .add(Leaf::of(Domain::Remote, &(&facts.request, &remote)));
-                self.remotes.insert(facts.request, remote);
+                if let Some(old) = self.remotes.insert(facts.request, remote) {
+                    self.hash
+                        .remove(Leaf::of(Domain::Remote, &(&facts.request, &old)));
+                }
             }
         }
     }

@@ -30,7 +30,9 @@ impl Farm {
             changed_at: recorded.lsn,
         };
         self.hash.add(Leaf::of(Domain::Worker, &worker));
-        self.workers.insert(event.worker, worker);
+        if let Some(old) = self.workers.insert(event.worker, worker) {
+            self.hash.remove(Leaf::of(Domain::Worker, &old));
+        }
     }
 
     pub(super) fn worker_signed_on(&mut self, recorded: &Recorded, event: &WorkerSignedOn) {

@@ -109,6 +109,10 @@ impl Plan<'_> {
         verb: RemoteVerb,
         reason: &str,
     ) -> Decision {
+        if self.farm.remotes.contains_key(&request) {
+            // The same request again: it is on its way already.
+            return Ok(Answer::Done);
+        }
         let placement = self
             .farm
             .placements

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Deciding what people ask of jobs.
 
+use std::collections::BTreeSet;
+
 use super::{Answer, Plan};
 use crate::{
-    Detail, JobId, JobStatus, Refusal, TagId, WorkerId,
+    Detail, JobId, JobStatus, Refusal, TagId, TaskStatus, WorkerId,
     entity::{Hold, Job, JobSource},
     event::{
         JobAbandoned, JobAccepted, JobDeleteMarked, JobHeld, JobPriorityChanged, JobPurged,
@@ -86,6 +88,7 @@ impl<'a> Plan<'a> {
         {
             return unsound("tasks and their names differ in number".to_owned());
         }
+        let mut ids = BTreeSet::new();
         for (number, task) in (chunk.first_number..).zip(&chunk.tasks) {
             if usize::from(task.task_type) >= chunk.types.len() {
                 return unsound(format!("task {number} has no task type"));
@@ -99,7 +102,7 @@ impl<'a> Plan<'a> {
                     "task {number} depends on a task that is not in the job"
                 ));
             }
-            if self.farm.task_ids.contains_key(&task.uuid) {
+            if self.farm.task_ids.contains_key(&task.uuid) || !ids.insert(task.uuid) {
                 return unsound(format!("the id of task {number} is taken"));
             }
         }
@@ -143,15 +146,16 @@ impl<'a> Plan<'a> {
     pub(super) fn ready_job(&mut self, id: JobId) -> Decision {
         let job = self.under_construction(id)?;
         let facts = &job.state.facts;
-        if job.tasks.len() != facts.tasks_expected as usize {
+        if !is_whole(job) {
             return Err(Refusal::UnsoundSubmission {
                 reason: format!("job {id} lacks tasks"),
             });
         }
-        self.emit(JobReady {
-            job: id,
-            status: starting_status(facts.initial, facts.tasks_expected),
-        });
+        let status = starting_status(facts.initial, facts.tasks_expected);
+        self.emit(JobReady { job: id, status });
+        // Tasks may have been canceled or failed by hand while the others were written down.
+        self.view(id).status = status;
+        self.after_task(job, TaskStatus::Queued, "all of its tasks are there");
         Ok(Answer::Job(id))
     }
 
@@ -173,6 +177,11 @@ impl<'a> Plan<'a> {
             return Ok(Answer::Done);
         }
         let to = job_wish(from, wanted).ok_or(Refusal::JobTransition { from, wanted })?;
+        if to == JobStatus::Requeueing && !is_whole(job) {
+            return Err(Refusal::UnsoundSubmission {
+                reason: format!("job {id} never got all of its tasks; submit it again"),
+            });
+        }
         if from != to {
             self.set_status(job, to, reason);
         }
@@ -285,6 +294,11 @@ impl<'a> Plan<'a> {
         }
         Ok(Answer::Done)
     }
+}
+
+/// All announced tasks are there. An abandoned job never gets there, so it can never run.
+pub(super) fn is_whole(job: &Job) -> bool {
+    job.tasks.len() == job.state.facts.tasks_expected as usize
 }
 
 /// A job without tasks has nothing to wait for.

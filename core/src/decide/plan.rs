@@ -28,8 +28,6 @@ pub(super) struct JobView {
     pub(super) live: u32,
     /// Tasks whose status differs from the farm's.
     pub(super) changed: BTreeMap<u32, TaskStatus>,
-    /// Some task was put back to where it can be started.
-    pub(super) freed: bool,
 }
 
 /// Events in the making.
@@ -112,7 +110,6 @@ impl<'a> Plan<'a> {
                 counts: job.counts,
                 live: job.live,
                 changed: BTreeMap::new(),
-                freed: false,
             }
         })
     }
@@ -148,7 +145,6 @@ impl<'a> Plan<'a> {
         }
         let view = self.view(id);
         view.counts.shift(from, to, moved);
-        view.freed |= to.is_runnable();
         let steps = if to == TaskStatus::Queued {
             StepsChange::Zero
         } else {
@@ -172,7 +168,6 @@ impl<'a> Plan<'a> {
         let view = self.view(job);
         view.counts.shift(from, to, 1);
         view.changed.insert(task.number, to);
-        view.freed |= to.is_runnable();
         let steps = Ending::new(AttemptOutcome::Returned, to, "").steps;
         self.emit_with(
             TasksChanged {
@@ -286,14 +281,18 @@ impl<'a> Plan<'a> {
     }
 
     /// Ends an attempt, and writes what follows for its job.
+    ///
+    /// Evidence may name an attempt twice; it ends once.
     pub(super) fn end(&mut self, attempt: &Attempt, ending: Ending) {
+        if self.ended.contains(&attempt.id) {
+            return;
+        }
         let job = &self.farm.jobs[&attempt.job];
         self.ended.push(attempt.id);
         let view = self.view(attempt.job);
         view.live -= 1;
         view.counts.shift(TaskStatus::Active, ending.task_to, 1);
         view.changed.insert(attempt.task, ending.task_to);
-        view.freed |= ending.task_to.is_runnable();
         let task_to = ending.task_to;
         let reason = ending.reason.clone();
         self.emit_with(
@@ -311,7 +310,7 @@ impl<'a> Plan<'a> {
             },
             Detail::reason(ending.reason),
         );
-        self.after_task(job, attempt.task, task_to, &reason);
+        self.after_task(job, task_to, &reason);
     }
 
     /// Ends an attempt that gives its task back: where the task goes depends on its job.
@@ -342,7 +341,7 @@ impl<'a> Plan<'a> {
     }
 
     /// What a task's new status does to its job.
-    pub(super) fn after_task(&mut self, job: &'a Job, number: u32, to: TaskStatus, reason: &str) {
+    pub(super) fn after_task(&mut self, job: &'a Job, to: TaskStatus, reason: &str) {
         let id = job.state.facts.job;
         let view = self.view(id).clone();
         let counts = view.counts;
@@ -354,12 +353,6 @@ impl<'a> Plan<'a> {
                     JobStatus::Canceled,
                     "the last running task has stopped",
                 );
-                return;
-            }
-            JobStatus::PauseRequested
-                if idle && counts.of(TaskStatus::Completed) < counts.total() =>
-            {
-                self.set_status(job, JobStatus::Paused, "the last running task has ended");
                 return;
             }
             JobStatus::Queued | JobStatus::Active | JobStatus::PauseRequested => {}
@@ -388,22 +381,22 @@ impl<'a> Plan<'a> {
                 return;
             }
         }
-        self.end_if_stuck(job, number, to, &view);
+        // A pause does not hide a failure: it comes after the question whether the job failed.
+        if view.status == JobStatus::PauseRequested && idle {
+            self.set_status(job, JobStatus::Paused, "the last running task has ended");
+            return;
+        }
+        self.end_if_stuck(job, &view);
     }
 
     /// A job of which nothing runs and nothing can be started any more comes to its end,
     /// so that nobody waits for it all night.
-    fn end_if_stuck(&mut self, job: &'a Job, number: u32, to: TaskStatus, view: &JobView) {
-        let id = job.state.facts.job;
+    fn end_if_stuck(&mut self, job: &'a Job, view: &JobView) {
         let counts = view.counts;
         let failed = counts.of(TaskStatus::Failed);
-        let may_start = view.freed
-            || self.farm.schedule.has_ready_task(id)
-            || (to == TaskStatus::Completed
-                && self.farm.schedule.completion_frees_task(job, number));
         if view.live > 0
-            || (counts.runnable() > 0 && may_start)
             || counts.of(TaskStatus::Paused) > 0
+            || (counts.runnable() > 0 && self.something_can_start(job, view))
         {
             return;
         }
@@ -421,5 +414,34 @@ impl<'a> Plan<'a> {
                 self.set_status(job, JobStatus::CancelRequested, why);
             }
         }
+    }
+
+    /// Some task of the job could be started once a worker asks, as this decision leaves it.
+    fn something_can_start(&self, job: &Job, view: &JobView) -> bool {
+        let id = job.state.facts.job;
+        let status = |number: u32| {
+            let changed = view.changed.get(&number).copied();
+            changed.or_else(|| job.tasks.get(number as usize).map(|task| task.status))
+        };
+        let startable = |number: u32| {
+            let task = &job.tasks[number as usize];
+            status(number).is_some_and(TaskStatus::is_runnable)
+                && !task.retired
+                && (task.depends_on.iter())
+                    .all(|&dependency| status(dependency) == Some(TaskStatus::Completed))
+        };
+        let schedule = &self.farm.schedule;
+        // The index knows the farm before this decision: what the decision changed is asked anew.
+        schedule.has_ready_task(id, |number| view.changed.contains_key(&number))
+            || view.changed.iter().any(|(&number, &to)| match to {
+                TaskStatus::Queued | TaskStatus::SoftFailed => startable(number),
+                TaskStatus::Completed => {
+                    (schedule.dependents(id, number).iter()).any(|&waiting| startable(waiting))
+                }
+                TaskStatus::Active
+                | TaskStatus::Canceled
+                | TaskStatus::Failed
+                | TaskStatus::Paused => false,
+            })
     }
 }

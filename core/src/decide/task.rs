@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Deciding what people ask of tasks, and which task a worker gets.
 
-use super::{Answer, Plan, plan::Ending};
+use super::{Answer, Plan, job::is_whole, plan::Ending};
 use crate::{
     AttemptId, JobStatus, Lsn, Refusal, TaskId, TaskStatus, Timestamp, WorkerId, WorkerStatus,
     entity::{Attempt, AttemptState, Protocol},
@@ -56,11 +56,11 @@ impl Plan<'_> {
                 });
             }
             // Only this task runs again; the rest of an ended job stays as it ended.
-            if job.state.status.is_terminal() {
+            if job.state.status.is_terminal() && is_whole(job) {
                 self.note_status(job, JobStatus::Queued, reason);
             }
         } else {
-            self.after_task(job, task.number, wanted, reason);
+            self.after_task(job, wanted, reason);
         }
         Ok(Answer::Done)
     }

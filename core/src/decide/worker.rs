@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Deciding what happens to workers and their tags.
 
+use std::collections::BTreeSet;
+
 use super::{Answer, Plan, plan::Ending};
 use crate::{
     AttemptId, Detail, Refusal, TagId, Timestamp, WorkerId, WorkerStatus,
@@ -41,6 +43,10 @@ impl<'a> Plan<'a> {
         task_types: &[String],
         detail: &WorkerDetail,
     ) -> Answer {
+        if self.farm.workers.contains_key(&worker) {
+            // The same registration again; a second one would forget what the worker runs.
+            return Answer::Done;
+        }
         self.emit_with(
             WorkerRegistered {
                 worker,
@@ -232,6 +238,7 @@ impl<'a> Plan<'a> {
     /// Marks workers lost that were silent for too long, and ends what they ran.
     pub(super) fn lose_workers(&mut self, evidence: &[(WorkerId, Timestamp)]) -> Answer {
         let timeout_ms = self.farm.policy.worker_timeout_ms;
+        let mut lost = BTreeSet::new();
         for &(id, silent_since) in evidence {
             let Ok(worker) = self.worker(id) else {
                 continue;
@@ -242,7 +249,7 @@ impl<'a> Plan<'a> {
             );
             let silent =
                 timeout_ms > 0 && self.env.now >= silent_since.plus_millis(timeout_ms.into());
-            if !present || !silent {
+            if !present || !silent || !lost.insert(id) {
                 continue;
             }
             let reason = format!("it said nothing for {} s", timeout_ms / 1000);

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Access, FileStore, StoreFile};
@@ -32,6 +33,28 @@ pub enum PowerLoss {
 struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// What was written since the last sync. A sync brings these ranges to the disk and nothing
+    /// else, as a kernel writes back the pages it believes to be dirty.
+    dirty: Vec<Range<usize>>,
+}
+
+impl Content {
+    fn whole(bytes: Vec<u8>) -> Self {
+        Self {
+            durable: bytes.clone(),
+            live: bytes,
+            dirty: Vec::new(),
+        }
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.live.len(), 0);
+        for range in self.dirty.drain(..) {
+            let end = range.end.min(self.live.len());
+            let start = range.start.min(end);
+            self.durable[start..end].copy_from_slice(&self.live[start..end]);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -78,14 +101,19 @@ impl MemoryFiles {
                 PowerLoss::Torn { .. } => torn(content, &mut chance),
             };
             left.names.insert(name.clone(), left.contents.len());
-            left.contents.push(Content {
-                live: bytes.clone(),
-                durable: bytes,
-            });
+            left.contents.push(Content::whole(bytes));
         }
         left.durable_names = left.names.clone();
         Self {
             disk: Arc::new(Mutex::new(left)),
+        }
+    }
+
+    /// What some kernels do when a sync fails: the written bytes stay to be read, and a later sync
+    /// does not bring them to the disk, because their pages now count as clean.
+    pub fn forget_what_is_dirty(&self) {
+        for content in &mut self.disk().contents {
+            content.dirty.clear();
         }
     }
 
@@ -101,10 +129,7 @@ impl MemoryFiles {
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut disk = self.disk();
         let index = disk.contents.len();
-        disk.contents.push(Content {
-            live: bytes.to_vec(),
-            durable: bytes.to_vec(),
-        });
+        disk.contents.push(Content::whole(bytes.to_vec()));
         disk.names.insert(name.to_owned(), index);
         disk.durable_names.insert(name.to_owned(), index);
     }
@@ -248,21 +273,27 @@ impl StoreFile for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.change(|content| {
             let end = offset as usize + bytes.len();
+            let start = content.live.len().min(offset as usize);
             if content.live.len() < end {
                 content.live.resize(end, 0);
             }
             content.live[offset as usize..end].copy_from_slice(bytes);
+            content.dirty.push(start..end);
         })
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.change(|content| content.live.resize(bytes as usize, 0))
+        self.change(|content| {
+            let before = content.live.len();
+            content.live.resize(bytes as usize, 0);
+            // Zeros that were grown are written like any others; a cut is only the size.
+            content.dirty.push(before..content.live.len().max(before));
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.folder.disk();
-        let content = &mut disk.contents[self.index];
-        content.durable = content.live.clone();
+        disk.contents[self.index].sync();
         Ok(())
     }
 }

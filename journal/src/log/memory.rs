@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::{Appended, Log, LogFuture, Sealed};
-use crate::batch::{Batch, Origin, RawBatch, check_draft, encode_drafts, genesis_chain};
+use crate::batch::{Batch, RawBatch, genesis_chain};
+use crate::encode::{Origin, check_draft, encode_drafts};
 use crate::error::Error;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::record::Draft;
@@ -77,7 +78,10 @@ impl MemoryLog {
         let mut bytes = Vec::new();
         encode_drafts(origin, first, state.chain, &[(time_us, draft)], &mut bytes);
         let batch = RawBatch::parse(&bytes, state.id)
-            .and_then(|raw| raw.open(first, state.chain))
+            .and_then(|raw| {
+                raw.verify(first, state.chain)?;
+                raw.to_batch()
+            })
             .expect("a batch that was just encoded is whole");
         let last = batch.last;
         state.next = last.next();

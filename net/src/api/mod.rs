@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod dashboard;
 pub mod farm;
+pub mod replication;
 pub mod system;
 pub mod v3;
 
@@ -16,6 +17,7 @@ pub fn router(node: SharedNode) -> Router {
     Router::new()
         .merge(v3::router(&node))
         .merge(farm::router(&node))
+        .merge(replication::router())
         .merge(system::router(&node))
         .merge(dashboard::router())
         .with_state(node)

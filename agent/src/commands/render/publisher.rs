@@ -117,7 +117,8 @@ impl<'a> Publisher<'a> {
                 }
                 Some(Event::FrameDone { render_ms }) => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, Some(render_ms), &mut accounted).await?;
+                        self.group(&mut saved, Some(render_ms), &mut accounted)
+                            .await?;
                     } else if !time_line_due {
                         self.context.reporter.step();
                     }
@@ -311,7 +312,10 @@ impl<'a> Publisher<'a> {
         if self.outputs.iter().any(Option::is_some) {
             // The render itself goes through staging, so this is another output of the frame.
             let digits = |character: char| character.is_ascii_digit();
-            let output = report.name.trim_end_matches(digits).trim_end_matches(['_', '.', '-']);
+            let output = report
+                .name
+                .trim_end_matches(digits)
+                .trim_end_matches(['_', '.', '-']);
             report.output = if output.is_empty() { "other" } else { output }.to_owned();
         }
         Some(report)
@@ -343,11 +347,10 @@ impl<'a> Publisher<'a> {
     fn recognise(&self, place: &Path) -> Option<naming::Recognised> {
         let stem = place.file_stem()?.to_str()?;
         self.outputs.iter().flatten().find_map(|output| {
-            let frames = output.frames.as_deref()?;
             if place.parent() != Some(&output.dir) {
                 return None;
             }
-            naming::recognise(&output.base, stem, frames)
+            naming::recognise(&output.base, stem, output.frames.as_deref())
         })
     }
 

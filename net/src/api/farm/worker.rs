@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use tablao_core::{Request, ShotId, entity::FrameKey};
+use utoipa::ToSchema;
 
 use crate::{
     api::v3::{Problem, WorkerIdentity},
@@ -15,7 +16,36 @@ use crate::{
     node::SharedNode,
 };
 
+/// Errors to workers have Flamenco's shape, as everywhere they call.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "a schema; the answer is made by the v3 API's error"
+)]
+struct WorkerProblem {
+    /// The HTTP status, again.
+    code: u16,
+    /// What is wrong.
+    message: String,
+}
+
 /// Stores a thumbnail under `thumbnails/<shot>/<file>` and notes it on its frame.
+#[utoipa::path(post, path = "/api/farm/v1/worker/thumbnails/{shot}/{file}", tag = "worker",
+    params(
+        ("shot" = String, Path, description = "The shot's id", format = "uuid"),
+        ("file" = String, Path, description = "`<frame name>_thumbnail.jpg` or `.png`"),
+        ("Tablao-Frame" = i32, Header, description = "The frame's number"),
+        ("Tablao-Output" = Option<String>, Header, description = "The frame's output, where it is not the main one"),
+        ("Tablao-View" = Option<String>, Header, description = "The frame's view, where there are several"),
+    ),
+    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
+    responses(
+        (status = 204, description = "Stored"),
+        (status = 400, description = "Not a thumbnail, or not of a frame", body = WorkerProblem),
+        (status = 403, description = "Not a worker that this Manager knows", body = Object),
+        (status = 404, description = "No such frame", body = WorkerProblem),
+        (status = 507, description = "The Manager cannot store it", body = WorkerProblem),
+    ))]
 pub(super) async fn thumbnail(
     State(node): State<SharedNode>,
     worker: WorkerIdentity,

@@ -74,7 +74,7 @@ pub(super) async fn register(
     let kept = {
         let node = SharedNode::clone(&node);
         let secret = body.secret.clone();
-        tokio::task::spawn_blocking(move || node.secrets.add(worker, &secret)).await
+        tokio::task::spawn_blocking(move || node.secrets.add(worker.uuid(), &secret)).await
     };
     if !matches!(kept, Ok(Ok(()))) {
         tracing::error!(?kept, "keep a worker's secret");

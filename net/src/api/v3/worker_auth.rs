@@ -88,7 +88,7 @@ impl FromRequestParts<SharedNode> for WorkerIdentity {
                 .get(&id)
                 .is_some_and(|worker| !worker.deleted)
         });
-        if !known || !node.secrets.check(id, &secret) {
+        if !known || !node.secrets.check(id.uuid(), &secret) {
             return Err(forbidden());
         }
         node.saw(id);

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `frames`: published frames, by shot and number or newest first.
+
+use std::cmp::Reverse;
+
+use axum::{Json, extract::State};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use tablao_core::{
+    JobId, Lsn, ManagerId, ShotId, TaskId, Timestamp, entity::FrameKey, event::frame_flags,
+};
+use tablao_projections::{FrameRow, ReadModel};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    named::{Named, thumbnail},
+    page::{Page, Wanted},
+    problem::{Problem, ProblemBody, ProblemKind},
+    request::{Id, Query},
+};
+use crate::{
+    clock::rfc3339,
+    node::SharedNode,
+    whole::{Views, Whole},
+};
+
+/// A published frame.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Frame {
+    id: String,
+    /// The job that published it last.
+    #[schema(format = "uuid")]
+    job: String,
+    #[schema(format = "uuid")]
+    task: String,
+    attempt: String,
+    worker: Named,
+    #[schema(format = "uuid")]
+    shot: String,
+    number: i32,
+    /// Name of the output; absent for the main one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    output: String,
+    /// Name of the view; absent where there is one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    view: String,
+    /// File name without extension.
+    name: String,
+    /// Path on the shared storage.
+    path: String,
+    /// Size of the file, in bytes.
+    size: u64,
+    /// BLAKE3 of the file.
+    hash: String,
+    #[schema(format = "date-time")]
+    rendered_at: String,
+    /// Time to render it, in milliseconds.
+    render_ms: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    samples: Option<u32>,
+    /// Highest memory use, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    blender_version: String,
+    /// Address of its thumbnail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    thumbnail: Option<String>,
+    /// `unfenced`: left where a script put it. `found`: the file was there before.
+    flags: Vec<&'static str>,
+}
+
+/// A text for a frame's key: plain where it has only shot and number.
+fn frame_id(key: &FrameKey) -> String {
+    let plain = format!("{}.{}", key.shot, key.number);
+    if key.output.is_empty() && key.view.is_empty() {
+        return plain;
+    }
+    let rest = format!("{}\0{}", key.output, key.view);
+    format!("{plain}.{}", URL_SAFE_NO_PAD.encode(rest))
+}
+
+impl Frame {
+    fn new(model: &ReadModel, row: &FrameRow) -> Self {
+        let key = &row.key;
+        let unfenced = (row.flags & frame_flags::UNFENCED != 0).then_some("unfenced");
+        let found = row.found.then_some("found");
+        Self {
+            id: frame_id(key),
+            job: row.job.to_string(),
+            task: row.task.to_string(),
+            attempt: row.attempt.to_string(),
+            worker: Named::worker(model, row.worker),
+            shot: key.shot.to_string(),
+            number: key.number,
+            output: key.output.clone(),
+            view: key.view.clone(),
+            name: row.detail.name.clone(),
+            path: row.detail.path.clone(),
+            size: row.size,
+            hash: blake3::Hash::from_bytes(row.hash).to_string(),
+            rendered_at: rfc3339(row.rendered_at),
+            render_ms: row.render_ms,
+            samples: row.samples,
+            peak_memory_bytes: row.peak_memory_bytes,
+            blender_version: row.detail.blender_version.clone(),
+            thumbnail: thumbnail(row),
+            flags: unfenced.into_iter().chain(found).collect(),
+        }
+    }
+}
+
+/// In which order.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// By shot and number.
+    Shot,
+    /// Last published first.
+    Newest,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FramesQuery {
+    /// Published last by this job.
+    job: Option<String>,
+    /// Of this shot.
+    shot: Option<String>,
+    /// Published last by this task.
+    task: Option<String>,
+    /// `shot` (by shot and number, if not said) or `newest` (last published first).
+    order: Option<Order>,
+    /// Items on a page, 1 to 1000; 100 if not said.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+fn id_of<T: std::str::FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(str::parse)
+        .transpose()
+        .map_err(|_| Problem::new(ProblemKind::BadQuery, format!("{name}: must be a UUID")))
+}
+
+/// Which frames are wanted.
+#[derive(Default)]
+struct Filter {
+    job: Option<JobId>,
+    shot: Option<ShotId>,
+    task: Option<TaskId>,
+}
+
+impl Filter {
+    /// The frames of one site, by shot and number, through the narrowest index there is.
+    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = &'a FrameRow> + 'a> {
+        let Self { job, shot, task } = *self;
+        let job_of_task =
+            task.and_then(|task| model.task(task).map(|view| view.job.state.facts.job));
+        let frames: Box<dyn Iterator<Item = &'a FrameRow> + 'a> = match (job.or(job_of_task), shot)
+        {
+            (Some(job), _) => Box::new(model.frames_of_job(job)),
+            (None, Some(shot)) => Box::new(model.frames_of_shot(shot)),
+            (None, None) => Box::new(model.frames()),
+        };
+        Box::new(frames.filter(move |row| {
+            job.is_none_or(|job| row.job == job)
+                && shot.is_none_or(|shot| row.key.shot == shot)
+                && task.is_none_or(|task| row.task == task)
+        }))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.job.is_none() && self.shot.is_none() && self.task.is_none()
+    }
+}
+
+/// By shot and number; the Manager last, because two may have rendered into one shot.
+type Place = (ShotId, i32, String, String, ManagerId);
+
+fn by_place(
+    whole: &Whole<'_>,
+    filter: &Filter,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Json<Page<Frame>>, Problem> {
+    let wanted: Wanted<Place> = Wanted::new("frames", limit, cursor)?;
+    let mut rows = Vec::new();
+    for site in &whole.sites {
+        let model = &*site.model;
+        let placed = filter.frames(model).map(|row| {
+            let FrameKey {
+                shot,
+                number,
+                output,
+                view,
+            } = row.key.clone();
+            ((shot, number, output, view, site.manager), (model, row))
+        });
+        rows.extend(wanted.take(placed));
+    }
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+}
+
+/// Newest first: what is published meanwhile comes before the cursor, and shifts nothing.
+type Moment = Reverse<(Timestamp, ManagerId, Lsn)>;
+
+fn newest(
+    whole: &Whole<'_>,
+    filter: &Filter,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Json<Page<Frame>>, Problem> {
+    let wanted: Wanted<Moment> = Wanted::new("newest-frames", limit, cursor)?;
+    let mut rows = Vec::new();
+    for site in &whole.sites {
+        let model = &*site.model;
+        let key = |row: &FrameRow| Reverse((row.published, site.manager, row.position));
+        if filter.is_empty() {
+            // In publication order already; later pages have to be walked to.
+            let count = wanted.after().map_or(wanted.limit() + 1, |_| usize::MAX);
+            let all = model.newest_frames(count);
+            rows.extend(wanted.take(all.into_iter().map(|row| (key(row), (model, row)))));
+        } else {
+            let mut found: Vec<_> = (filter.frames(model))
+                .map(|row| (key(row), (model, row)))
+                .filter(|(key, _)| wanted.is_after(key))
+                .collect();
+            found.sort_by_key(|(key, _)| *key);
+            rows.extend(wanted.take(found.into_iter()));
+        }
+    }
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+}
+
+/// Published frames.
+#[utoipa::path(get, path = "/api/farm/v1/frames", tag = "frames", params(FramesQuery), responses(
+    (status = 200, description = "A page of frames", body = Page<Frame>),
+    (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(node): State<SharedNode>,
+    Query(query): Query<FramesQuery>,
+) -> Result<Json<Page<Frame>>, Problem> {
+    let filter = Filter {
+        job: id_of("job", query.job.as_deref())?,
+        shot: id_of("shot", query.shot.as_deref())?,
+        task: id_of("task", query.task.as_deref())?,
+    };
+    let cursor = query.cursor.as_deref();
+    let views = Views::of(&node);
+    let whole = views.read();
+    match query.order.unwrap_or(Order::Shot) {
+        Order::Shot => by_place(&whole, &filter, query.limit, cursor),
+        Order::Newest => newest(&whole, &filter, query.limit, cursor),
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ShotFramesQuery {
+    /// Items on a page, 1 to 1000; 100 if not said.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Frames of a shot, by number.
+#[utoipa::path(get, path = "/api/farm/v1/shots/{shot}/frames", tag = "shots",
+    params(("shot" = String, Path, description = "The shot's id", format = "uuid"), ShotFramesQuery),
+    responses(
+        (status = 200, description = "A page of frames", body = Page<Frame>),
+        (status = 400, description = "The id or a parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such shot", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn of_shot(
+    State(node): State<SharedNode>,
+    Id(shot): Id<ShotId>,
+    Query(query): Query<ShotFramesQuery>,
+) -> Result<Json<Page<Frame>>, Problem> {
+    let views = Views::of(&node);
+    let whole = views.read();
+    if !(whole.sites.iter()).any(|site| site.model.shot(shot).is_some()) {
+        let detail = format!("no shot has the id {shot}");
+        return Err(Problem::new(ProblemKind::UnknownShot, detail));
+    }
+    let filter = Filter {
+        shot: Some(shot),
+        ..Filter::default()
+    };
+    by_place(&whole, &filter, query.limit, query.cursor.as_deref())
+}

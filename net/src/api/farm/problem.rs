@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Errors of our own API: `application/problem+json` (RFC 9457) of a closed set of kinds.
+//!
+//! A kind fixes type, title, status and hint; the detail is of the case at hand and for the
+//! caller. What only the operator should see goes to the log where the problem is made.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::whole::Gone;
+
+/// Every kind of problem that this API answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProblemKind {
+    BadQuery,
+    BadId,
+    BadCursor,
+    BadPosition,
+    UnknownJob,
+    UnknownTask,
+    UnknownWorker,
+    UnknownShot,
+    UnknownRoute,
+    LogElsewhere,
+    MethodNotAllowed,
+    PositionGone,
+    NoTimeTravel,
+    Unreadable,
+}
+
+/// What a kind of problem is the same in each time.
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    hint: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    hint: &'static str,
+) -> Row {
+    Row {
+        name,
+        status,
+        title,
+        hint,
+    }
+}
+
+impl ProblemKind {
+    const fn row(self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::BadQuery => row(
+                "bad-query",
+                S::BAD_REQUEST,
+                "The query is not understood",
+                "correct the parameter that the detail names; /api/farm/v1/openapi.json lists them all",
+            ),
+            Self::BadId => row(
+                "bad-id",
+                S::BAD_REQUEST,
+                "The id is malformed",
+                "send an id as the farm gave it, a UUID of 36 characters",
+            ),
+            Self::BadCursor => row(
+                "bad-cursor",
+                S::BAD_REQUEST,
+                "The cursor is not one of this list",
+                "send the value of `next` exactly as the same list gave it, or begin without a cursor",
+            ),
+            Self::BadPosition => row(
+                "bad-position",
+                S::BAD_REQUEST,
+                "The position is malformed",
+                "send a position exactly as the farm gave it, or begin without one",
+            ),
+            Self::UnknownJob => row(
+                "unknown-job",
+                S::NOT_FOUND,
+                "There is no such job",
+                "GET /api/farm/v1/jobs lists the jobs; a removed job is gone from it",
+            ),
+            Self::UnknownTask => row(
+                "unknown-task",
+                S::NOT_FOUND,
+                "There is no such task",
+                "GET /api/farm/v1/jobs/{id}/tasks lists the tasks of a job",
+            ),
+            Self::UnknownWorker => row(
+                "unknown-worker",
+                S::NOT_FOUND,
+                "There is no such worker",
+                "GET /api/farm/v1/workers lists the workers; a removed worker is gone from it",
+            ),
+            Self::UnknownShot => row(
+                "unknown-shot",
+                S::NOT_FOUND,
+                "There is no such shot",
+                "GET /api/farm/v1/shots lists the shots that have jobs or frames",
+            ),
+            Self::UnknownRoute => row(
+                "unknown-route",
+                S::NOT_FOUND,
+                "There is nothing at this address",
+                "/api/farm/v1/openapi.json lists every address of this API",
+            ),
+            Self::LogElsewhere => row(
+                "log-elsewhere",
+                S::NOT_FOUND,
+                "The log is kept by another Manager",
+                "ask the Manager that runs the job; GET /api/farm/v1/managers names it",
+            ),
+            Self::MethodNotAllowed => row(
+                "method-not-allowed",
+                S::METHOD_NOT_ALLOWED,
+                "This address is for reading",
+                "use GET here; changes are made through /api/v3",
+            ),
+            Self::PositionGone => row(
+                "position-gone",
+                S::GONE,
+                "The position no longer holds",
+                "read the lists anew and go on from the position that they give",
+            ),
+            Self::NoTimeTravel => row(
+                "no-time-travel",
+                S::NOT_IMPLEMENTED,
+                "The past cannot be asked for yet",
+                "leave out `at`; it comes with the history issue",
+            ),
+            Self::Unreadable => row(
+                "unreadable",
+                S::INTERNAL_SERVER_ERROR,
+                "The Manager cannot read its own files",
+                "the Manager's log says which file and why; `tablao journal verify` checks the journal",
+            ),
+        }
+    }
+}
+
+/// An error answer, before it has a body.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: ProblemKind,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    /// Our own files cannot be read: the cause goes to the log, not to the caller.
+    pub(super) fn unreadable(doing: &str, cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "{doing}");
+        Self::new(ProblemKind::Unreadable, format!("could not {doing}"))
+    }
+}
+
+impl From<Gone> for Problem {
+    fn from(gone: Gone) -> Self {
+        if let Gone::Unreadable(cause) = &gone {
+            tracing::warn!(%cause, "read the journal at a position that a client asked for");
+        }
+        Self::new(
+            ProblemKind::PositionGone,
+            format!("position no longer holds; read the lists anew ({gone})"),
+        )
+    }
+}
+
+/// The body of an error answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// Which kind of problem, as a URN that stays.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The HTTP status, again.
+    status: u16,
+    /// What is wrong in this case.
+    detail: String,
+    /// What to do next.
+    hint: &'static str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let row = self.kind.row();
+        let body = ProblemBody {
+            kind: format!("urn:tablao:problem:{}", row.name),
+            title: row.title,
+            status: row.status.as_u16(),
+            detail: self.detail,
+            hint: row.hint,
+        };
+        let mut response = (row.status, Json(body)).into_response();
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        response
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What requests bring: queries whose every parameter is known, and ids in the path.
+//!
+//! A parameter that is not known is refused: a misspelt filter would otherwise show everything.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, ProblemKind};
+
+/// The query, read into a struct that denies unknown fields.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let asks_for_the_past = query
+            .split('&')
+            .any(|pair| pair == "at" || pair.starts_with("at="));
+        if asks_for_the_past {
+            return Err(Problem::new(
+                ProblemKind::NoTimeTravel,
+                "the parameter `at` is known, but not served yet",
+            ));
+        }
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|error| {
+                // The cause names the parameter, and for an unknown one those that are known.
+                Problem::new(ProblemKind::BadQuery, deepest(&error))
+            })
+    }
+}
+
+/// The most particular of the causes of an error.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+/// A query without parameters.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// The id in the path.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let malformed = || Problem::new(ProblemKind::BadId, "the id in the address is not a UUID");
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| malformed())?;
+        text.parse().map(Self).map_err(|_| malformed())
+    }
+}

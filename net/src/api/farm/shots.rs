@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `shots`: the groups that frames belong to. One shot may be rendered by several Managers.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use tablao_core::{ShotId, Timestamp};
+use tablao_projections::{FrameRow, ReadModel};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    named::thumbnail,
+    page::{Page, Wanted},
+    problem::{Problem, ProblemBody},
+    request::Query,
+};
+use crate::{clock::rfc3339, node::SharedNode, whole::Views};
+
+/// A shot.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Shot {
+    #[schema(format = "uuid")]
+    id: String,
+    /// Its name, or the name of the job that is a shot of its own.
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    project: String,
+    /// Frames published.
+    frames: usize,
+    /// Jobs that render it.
+    jobs: usize,
+    /// When the last of its frames was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
+    last_frame_at: Option<String>,
+    /// Address of the thumbnail of the last frame that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    thumbnail: Option<String>,
+}
+
+/// A shot as the sites together have it.
+#[derive(Default)]
+struct Sum<'a> {
+    name: &'a str,
+    project: &'a str,
+    frames: usize,
+    jobs: usize,
+    last_frame_at: Option<Timestamp>,
+    models: Vec<&'a ReadModel>,
+}
+
+impl Shot {
+    fn new(id: ShotId, sum: &Sum<'_>) -> Self {
+        let pictured = (sum.models.iter())
+            .flat_map(|model| model.frames_of_shot(id))
+            .filter(|row| row.thumbnail.is_some());
+        let last: Option<&FrameRow> = pictured.max_by_key(|row| (row.published, row.position));
+        Self {
+            id: id.to_string(),
+            name: sum.name.to_owned(),
+            project: sum.project.to_owned(),
+            frames: sum.frames,
+            jobs: sum.jobs,
+            last_frame_at: sum.last_frame_at.map(rfc3339),
+            thumbnail: last.and_then(thumbnail),
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ShotsQuery {
+    /// Name of the project.
+    project: Option<String>,
+    /// Part of the name, in upper or lower case.
+    name: Option<String>,
+    /// Items on a page, 1 to 1000; 100 if not said.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Shots that a job renders or that have frames.
+#[utoipa::path(get, path = "/api/farm/v1/shots", tag = "shots", params(ShotsQuery), responses(
+    (status = 200, description = "A page of shots", body = Page<Shot>),
+    (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(node): State<SharedNode>,
+    Query(query): Query<ShotsQuery>,
+) -> Result<Json<Page<Shot>>, Problem> {
+    let wanted: Wanted<ShotId> = Wanted::new("shots", query.limit, query.cursor.as_deref())?;
+    let part = query.name.as_deref().map(str::to_lowercase);
+    let views = Views::of(&node);
+    let whole = views.read();
+    let mut sums: BTreeMap<ShotId, Sum<'_>> = BTreeMap::new();
+    for site in &whole.sites {
+        for row in site.model.shots() {
+            let sum = sums.entry(row.id).or_default();
+            if sum.name.is_empty() {
+                sum.name = &row.name;
+            }
+            if sum.project.is_empty() {
+                sum.project = &row.project;
+            }
+            sum.frames += row.frames;
+            sum.jobs += row.jobs;
+            sum.last_frame_at = sum.last_frame_at.max(row.last_frame_at);
+            sum.models.push(&site.model);
+        }
+    }
+    let found = sums.into_iter().filter(|(_, sum)| {
+        query
+            .project
+            .as_ref()
+            .is_none_or(|wanted| wanted == sum.project)
+            && (part.as_ref()).is_none_or(|part| sum.name.to_lowercase().contains(part.as_str()))
+    });
+    let rows = wanted
+        .take(found.map(|(id, sum)| (id, (id, sum))))
+        .collect();
+    Ok(wanted.page(&whole, rows, |(id, sum)| Shot::new(id, &sum)))
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `workers`: who renders, and what each does.
+
+use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use serde::{Deserialize, Serialize};
+use tablao_core::{
+    TaskId, WorkerId, WorkerStatus,
+    entity::{StatusRequest, Worker as WorkerEntity},
+};
+use tablao_projections::{ReadModel, WorkerRow};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    etag::tagged,
+    jobs::statuses,
+    named::Named,
+    page::{Page, Wanted},
+    problem::{Problem, ProblemBody, ProblemKind},
+    request::{Id, Nothing, Query},
+};
+use crate::{
+    clock::rfc3339,
+    node::{Node, SharedNode},
+    whole::{Site, Views},
+};
+
+/// What a worker is asked to become.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusChange {
+    status: &'static str,
+    /// After its present task rather than at once.
+    is_lazy: bool,
+}
+
+impl From<StatusRequest> for StatusChange {
+    fn from(request: StatusRequest) -> Self {
+        Self {
+            status: request.status.name(),
+            is_lazy: request.lazy,
+        }
+    }
+}
+
+/// The task that a worker has, or had last.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkerTask {
+    #[schema(format = "uuid")]
+    id: String,
+    name: String,
+    #[schema(format = "uuid")]
+    job: String,
+    status: &'static str,
+}
+
+impl WorkerTask {
+    fn new(model: &ReadModel, task: TaskId) -> Option<Self> {
+        let view = model.task(task)?;
+        Some(Self {
+            id: task.to_string(),
+            name: view.name.to_owned(),
+            job: view.job.state.facts.job.to_string(),
+            status: view.task.status.name(),
+        })
+    }
+}
+
+/// A worker.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Worker {
+    #[schema(format = "uuid")]
+    id: String,
+    name: String,
+    /// The Manager that it works for.
+    #[schema(format = "uuid")]
+    manager: String,
+    /// `starting`, `awake`, `asleep`, `error`, `testing`, `offline` or `restart`; one that never
+    /// signed on is `offline`.
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    status_change: Option<StatusChange>,
+    /// Why it has its status.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    status_reason: String,
+    /// `linux`, `windows`, `darwin`.
+    platform: String,
+    /// Task types that it runs.
+    task_types: Vec<String>,
+    tags: Vec<Named>,
+    address: String,
+    software: String,
+    /// Tasks at the same time.
+    slots: u8,
+    can_restart: bool,
+    /// When it last called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
+    last_seen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    task: Option<WorkerTask>,
+}
+
+impl Worker {
+    fn new(site: &Site<'_>, entity: &WorkerEntity, row: &WorkerRow) -> Self {
+        let model = &*site.model;
+        let tags = entity.tags.iter().filter_map(|tag| model.tag(*tag));
+        Self {
+            id: row.id.to_string(),
+            name: row.detail.name.clone(),
+            manager: site.manager.to_string(),
+            status: entity.status.unwrap_or(WorkerStatus::Offline).name(),
+            status_change: entity.pending.map(StatusChange::from),
+            status_reason: row.status_reason.clone(),
+            platform: entity.platform.clone(),
+            task_types: entity.task_types.iter().cloned().collect(),
+            tags: tags
+                .map(|tag| Named {
+                    id: tag.id.to_string(),
+                    name: tag.name.clone(),
+                })
+                .collect(),
+            address: row.detail.address.clone(),
+            software: row.detail.software.clone(),
+            slots: entity.slots,
+            can_restart: entity.can_restart,
+            last_seen: None,
+            task: row.last_task.and_then(|task| WorkerTask::new(model, task)),
+        }
+    }
+
+    /// Adds when it was last heard, which is liveness and no change of the worker.
+    fn seen(mut self, node: &Node, row: &WorkerRow) -> Self {
+        let at = node.last_seen(row.id).unwrap_or(row.updated);
+        self.last_seen = Some(rfc3339(at));
+        self
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WorkersQuery {
+    /// Statuses, separated by commas.
+    status: Option<String>,
+    /// Part of the name, in upper or lower case.
+    name: Option<String>,
+    /// Id or name of a worker tag.
+    tag: Option<String>,
+    /// Items on a page, 1 to 1000; 100 if not said.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+fn has_tag(model: &ReadModel, entity: &WorkerEntity, wanted: &str) -> bool {
+    entity.tags.iter().any(|tag| {
+        tag.to_string() == wanted || model.tag(*tag).is_some_and(|tag| tag.name == wanted)
+    })
+}
+
+/// Workers that were not removed.
+#[utoipa::path(get, path = "/api/farm/v1/workers", tag = "workers", params(WorkersQuery), responses(
+    (status = 200, description = "A page of workers", body = Page<Worker>),
+    (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(node): State<SharedNode>,
+    Query(query): Query<WorkersQuery>,
+) -> Result<Json<Page<Worker>>, Problem> {
+    let wanted: Wanted<WorkerId> = Wanted::new("workers", query.limit, query.cursor.as_deref())?;
+    let known = WorkerStatus::ALL.iter().map(|status| status.name());
+    let statuses: Option<Vec<WorkerStatus>> = statuses(query.status.as_deref(), known)?;
+    let part = query.name.as_deref().map(str::to_lowercase);
+    let views = Views::of(&node);
+    let whole = views.read();
+    let mut rows = Vec::new();
+    for site in &whole.sites {
+        let entities = site.model.farm().workers();
+        let found = site
+            .model
+            .workers()
+            .filter_map(|row| Some((row.id, (site, entities.get(&row.id)?, row))))
+            .filter(|(_, (site, entity, row))| {
+                let status = entity.status.unwrap_or(WorkerStatus::Offline);
+                statuses
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.contains(&status))
+                    && (part.as_ref())
+                        .is_none_or(|part| row.detail.name.to_lowercase().contains(part.as_str()))
+                    && (query.tag.as_ref()).is_none_or(|tag| has_tag(&site.model, entity, tag))
+            });
+        rows.extend(wanted.take(found));
+    }
+    Ok(wanted.page(&whole, rows, |(site, entity, row)| {
+        Worker::new(site, entity, row).seen(&node, row)
+    }))
+}
+
+/// One worker.
+#[utoipa::path(get, path = "/api/farm/v1/workers/{worker}", tag = "workers",
+    params(("worker" = String, Path, description = "The worker's id", format = "uuid")),
+    responses(
+        (status = 200, description = "The worker; that it called again does not change its ETag", body = Worker),
+        (status = 304, description = "As in If-None-Match"),
+        (status = 400, description = "The id is malformed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such worker, or it was removed", body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn show(
+    State(node): State<SharedNode>,
+    Id(worker): Id<WorkerId>,
+    Query(Nothing {}): Query<Nothing>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let views = Views::of(&node);
+    let whole = views.read();
+    let unknown = || {
+        let detail = format!("no worker has the id {worker}");
+        Problem::new(ProblemKind::UnknownWorker, detail)
+    };
+    let site = whole.site_of_worker(worker).ok_or_else(unknown)?;
+    let entity = (site.model.farm().workers().get(&worker))
+        .filter(|entity| !entity.deleted)
+        .ok_or_else(unknown)?;
+    let row = site.model.worker(worker).ok_or_else(unknown)?;
+    let lasting = Worker::new(site, entity, row);
+    let shown = Worker::new(site, entity, row).seen(&node, row);
+    Ok(tagged(&headers, entity.changed_at, &lasting, &shown))
+}
