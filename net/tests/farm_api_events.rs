@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `/api/farm/v1/events`: a stream that can be cut at any event and goes on exactly there, and
+//! the shape of what it tells.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Farm, Message};
+
+fn named<'a>(messages: &'a [Message], kind: &str) -> &'a Value {
+    let found = messages.iter().find(|message| message.event == kind);
+    &found
+        .unwrap_or_else(|| panic!("no {kind} in {messages:#?}"))
+        .data
+}
+
+fn is_completed(message: &Message) -> bool {
+    message.event == "JobStatusChanged" && message.data["data"]["to"] == "completed"
+}
+
+/// A dashboard that loses its connection must neither miss an event nor see one twice: cut after
+/// every single event, the pieces are the same as one uncut stream.
+#[test]
+fn a_stream_cut_at_every_event_loses_and_doubles_nothing() {
+    let farm = Farm::start();
+    let mut whole = farm.stream("/api/farm/v1/events", None);
+    let hello = whole.next();
+    assert_eq!(hello.event, "hello");
+    assert_eq!(hello.data, json!({ "position": hello.id }));
+
+    let worker = farm.awake_worker("hut");
+    farm.submit_render("cut", "1-3");
+    // The pieces are taken while the farm works, so that cuts fall into what is live as well.
+    let mut pieces = Vec::new();
+    let mut after = hello.id.clone();
+    let mut piece = |after: &mut String| {
+        let message = farm.stream("/api/farm/v1/events", Some(after)).next();
+        *after = message.id.clone();
+        pieces.push(message.clone());
+        message
+    };
+    let mut last = piece(&mut after);
+    while !is_completed(&last) {
+        if let Some(task) = farm.ask(&worker) {
+            farm.finish(&worker, &task);
+        }
+        last = piece(&mut after);
+    }
+    let uncut = whole.until(is_completed);
+    assert!(uncut.len() > 20, "{}", uncut.len());
+    assert_eq!(pieces, uncut);
+    for message in &uncut {
+        assert_eq!(message.data["position"], message.id);
+        assert_eq!(message.data["kind"], message.event);
+    }
+
+    // The same from `?after=`, from JSON, and after the process was started anew.
+    let path = format!("/api/farm/v1/events?after={}", hello.id);
+    let listed = farm.read(&format!("{path}&limit=1000"));
+    let told: Vec<&Value> = uncut.iter().map(|message| &message.data).collect();
+    let items: Vec<&Value> = listed["items"].as_array().unwrap().iter().collect();
+    assert_eq!(items, told);
+    assert_eq!(listed["position"], last.id);
+    drop(whole);
+    let farm = farm.restart();
+    let mut again = farm.stream(&path, None);
+    assert_eq!(again.until(is_completed), uncut);
+    let next = again.next();
+    assert_eq!(next.event, "JournalOpened", "what follows is the restart");
+    assert_eq!(next.data["data"]["clean"], true);
+}
+
+/// Thousands of events while nobody reads must not be lost when reading goes on.
+#[test]
+fn a_reader_that_falls_behind_catches_up() {
+    let farm = Farm::with_config("");
+    let mut slow = farm.stream("/api/farm/v1/events", None);
+    let hello = slow.next();
+    let job = farm.submit_echo("priorities", 1);
+    // More than the live channel holds.
+    let count = 4096 + 500;
+    for n in 0..count {
+        let body = json!({ "priority": n % 2 });
+        farm.post(&format!("/api/v3/jobs/{job}/setpriority"), &body)
+            .ok(204);
+    }
+    let mut changes = Vec::new();
+    while changes.len() < count {
+        let message = slow.next();
+        if message.event == "JobPriorityChanged" {
+            changes.push(message.data["data"]["to"].as_u64().unwrap() as usize);
+        }
+    }
+    let expected: Vec<usize> = (0..count).map(|n| n % 2).collect();
+    assert_eq!(changes, expected);
+    assert_ne!(hello.id, farm.read("/api/farm/v1/digest")["position"]);
+}
+
+/// Each event says whom it concerns, who did it and what, in the words of the API.
+#[test]
+fn events_speak_the_words_of_the_api() {
+    let farm = Farm::start();
+    let mut stream = farm.stream("/api/farm/v1/events", None);
+    let position = stream.next().id;
+    let worker = farm.awake_worker("hut");
+    let job = farm.submit_render("sh010", "1-2");
+    let task = farm.ask(&worker).unwrap();
+    let steps = json!({ "taskStatus": "active", "steps_completed": 1 });
+    farm.report(&worker, &task, steps, json!({})).ok(204);
+    farm.finish(&worker, &task);
+    let path = format!("/api/v3/jobs/{job}/setstatus");
+    let user = [
+        ("content-type", "application/json"),
+        ("tablao-user", "ines"),
+        ("user-agent", "Mozilla/5.0"),
+    ];
+    let body = json!({ "status": "cancel-requested", "reason": "wrong camera" });
+    farm.call("POST", &path, &user, body.to_string()).ok(204);
+    let refused = json!({ "status": "completed", "reason": "no" });
+    farm.call("POST", &path, &user, refused.to_string()).ok(422);
+    let messages = stream.until(|message| message.event == "Decision");
+
+    let accepted = named(&messages, "JobAccepted");
+    assert_eq!(accepted["job"], job);
+    assert_eq!(accepted["manager"], farm.node.manager().to_string());
+    assert_eq!(accepted["data"]["name"], "sh010");
+    assert_eq!(accepted["data"]["project_name"], "Night Shift");
+    assert_eq!(accepted["data"]["job_type"], "simple-blender-render");
+    assert_eq!(accepted["data"]["script_hash"].as_str().unwrap().len(), 64);
+    assert!(accepted["data"]["created"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(accepted["actor"]["kind"], "user");
+    let added = named(&messages, "TasksAdded");
+    let count = added["data"]["count"].as_u64().unwrap();
+    assert_eq!(added["tasks"].as_array().unwrap().len() as u64, count);
+    assert!(added["data"].get("tasks").is_none());
+
+    let assigned = named(&messages, "AttemptAssigned");
+    let expected = json!({ "kind": "worker", "id": worker.id, "name": "hut", "via": "worker" });
+    assert_eq!(assigned["actor"], expected);
+    assert_eq!(assigned["task"], task["uuid"]);
+    assert_eq!(assigned["worker"], worker.id);
+    let started = named(&messages, "AttemptStarted");
+    assert_eq!(started["data"]["attempt"], task["tablao"]["attempt"]);
+    assert_eq!(started["worker"], worker.id, "the worker of its attempt");
+    assert_eq!(
+        named(&messages, "StepsAdvanced")["data"]["to"],
+        1,
+        "the task's total so far"
+    );
+    let ended = named(&messages, "AttemptEnded");
+    assert_eq!(ended["data"]["outcome"], "completed");
+    assert_eq!(ended["data"]["task_to"], "completed");
+
+    let published = named(&messages, "FramePublished");
+    assert_eq!(published["data"]["path"], "/render/sh010/000001.png");
+    assert_eq!(published["data"]["key"]["number"], 1);
+    assert_eq!(published["data"]["rendered_at"], "2026-08-03T12:00:00.25Z");
+    let hash = blake3::hash(&1i32.to_le_bytes()).to_string();
+    assert_eq!(published["data"]["hash"], hash);
+
+    let registered = named(&messages, "WorkerRegistered");
+    assert_eq!(registered["worker"], worker.id);
+    assert_eq!(registered["data"]["name"], "hut");
+    let awake = named(&messages, "WorkerStatusChanged");
+    assert_eq!(awake["data"]["to"], "awake");
+
+    let canceled = messages
+        .iter()
+        .find(|message| message.data["data"]["to"] == "canceled");
+    let canceled = &canceled.unwrap().data;
+    let expected = json!({ "kind": "user", "name": "ines", "via": "web" });
+    assert_eq!(canceled["actor"], expected);
+    let asked = messages.iter().find(|message| {
+        message.event == "JobStatusChanged" && message.data["data"]["to"] == "cancel-requested"
+    });
+    if let Some(asked) = asked {
+        assert!(
+            asked.data["data"]["reason"]
+                .as_str()
+                .unwrap()
+                .contains("wrong camera")
+        );
+    }
+    let refusal = named(&messages, "Decision");
+    assert_eq!(refusal["actor"]["name"], "ines");
+    assert_eq!(refusal["data"]["request"], "SetJobStatus");
+    assert!(
+        refusal["data"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("canceled")
+    );
+
+    let mut bytes = Vec::new();
+    for message in &messages {
+        find_raw(&message.data, &mut bytes);
+    }
+    assert!(bytes.is_empty(), "raw bytes or nulls: {bytes:?}");
+
+    let other = farm.submit_echo("other", 1);
+    let only = farm.read(&format!(
+        "/api/farm/v1/events?after={position}&job={job}&limit=1000"
+    ));
+    let jobs: Vec<&Value> = only["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| &event["job"])
+        .collect();
+    assert!(
+        jobs.len() > 5 && jobs.iter().all(|one| **one == json!(job)),
+        "{jobs:?}"
+    );
+    let mut filtered = farm.stream(
+        &format!("/api/farm/v1/events?job={other}&after={position}"),
+        None,
+    );
+    let first = filtered.next();
+    assert_eq!(
+        (first.event.as_str(), &first.data["job"]),
+        ("JobAccepted", &json!(other))
+    );
+}
+
+/// Collects what no client should have to make sense of.
+fn find_raw(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::Null => found.push(Value::Null),
+        Value::Array(items) => {
+            if items.len() >= 16 && items.iter().all(Value::is_u64) {
+                found.push(value.clone());
+            }
+            items.iter().for_each(|item| find_raw(item, found));
+        }
+        Value::Object(map) => {
+            if map.contains_key("lsn") {
+                found.push(value.clone());
+            }
+            map.values().for_each(|item| find_raw(item, found));
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A client whose farm was replaced or rolled back must learn it, not wait for ever.
+#[test]
+fn positions_that_do_not_hold_are_refused() {
+    let farm = Farm::start();
+    let position = farm.read("/api/farm/v1/digest")["position"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (rest, lsn) = position.rsplit_once('.').unwrap();
+    let ahead = format!("{rest}.{}", lsn.parse::<u64>().unwrap() + 1);
+    let (site_rest, _) = rest.rsplit_once('.').unwrap();
+    let later = format!("{site_rest}.2.{lsn}");
+    let other = Farm::start().read("/api/farm/v1/digest")["position"].clone();
+    for gone in [ahead.as_str(), later.as_str(), other.as_str().unwrap()] {
+        for accept in ["application/json", "text/event-stream"] {
+            let path = format!("/api/farm/v1/events?after={gone}&limit=1");
+            let answer = farm.call("GET", &path, &[("accept", accept)], "").ok(410);
+            assert_eq!(answer.json()["type"], "urn:tablao:problem:position-gone");
+        }
+    }
+    let path = format!("/api/farm/v1/events?after={position}&limit=1");
+    let nothing = farm.read(&path);
+    assert_eq!(nothing, json!({ "items": [], "position": position }));
+}
