@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header::HeaderValue};
 use serde_json::Value;
 
 use crate::exit::{Code, Exit};
@@ -96,6 +96,18 @@ impl Farm {
         answer.text().await.context("read the farm's answer")
     }
 
+    /// Reads bytes.
+    pub(crate) async fn bytes(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<Vec<u8>> {
+        let request = self.request(Method::GET, path).query(query);
+        let answer = self.checked(request.send().await).await?;
+        let bytes = answer.bytes().await.context("read the farm's answer")?;
+        Ok(bytes.to_vec())
+    }
+
     /// Sends a change.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path).json(body);
@@ -138,7 +150,12 @@ impl Farm {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        // While the farm asks for no token, this is who it notes down.
+        let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME"));
+        if let Some(user) = user.ok().and_then(|user| HeaderValue::from_str(&user).ok()) {
+            request = request.header("Tablao-User", user);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -45,6 +45,11 @@ impl std::error::Error for Exit {}
 
 /// Tells the error with its causes and gives the code to end with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let io = error.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
     let code = error
         .downcast_ref::<Exit>()
         .map_or(Code::Failed, |exit| exit.code);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the program's own log goes: standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +38,10 @@ impl Logging {
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
         match self.log_format {
-            Format::Text => builder.with_target(false).init(),
+            Format::Text => builder
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .init(),
             Format::Json => builder.json().init(),
         }
     }

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod completions;
 mod demo;
 mod farm;
+mod frames;
+mod jobs;
+mod journal;
+mod listing;
+mod records;
+mod replay;
+mod settings;
+mod submit;
+mod tasks;
 mod worker;
+mod workers;
 
 use std::path::Path;
 
@@ -24,6 +35,24 @@ pub(crate) enum Command {
     Worker(worker::Worker),
     /// Render a small animated scene on a farm of your own, from nothing to a video.
     Demo(demo::Demo),
+    /// Submit a job.
+    Submit(Box<submit::Submit>),
+    /// Look at jobs and change them.
+    Jobs(jobs::Jobs),
+    /// Look at a job's tasks, read their logs, queue or cancel one.
+    Tasks(tasks::Tasks),
+    /// Look at workers, send them to sleep or wake them, tag them.
+    Workers(workers::Workers),
+    /// Look at published frames.
+    Frames(frames::Frames),
+    /// Look at Managers.
+    Managers(frames::Managers),
+    /// Look into the journals of a data directory; read-only.
+    Journal(journal::Journal),
+    /// Fold the journals of a data directory and print what comes out; read-only.
+    Replay(replay::Replay),
+    /// Print the completions of a shell.
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -34,6 +63,15 @@ impl Command {
             Self::Server(command) => command.run(),
             Self::Worker(command) => command.run(),
             Self::Demo(command) => command.run(),
+            Self::Submit(command) => command.run(),
+            Self::Jobs(command) => command.run(),
+            Self::Tasks(command) => command.run(),
+            Self::Workers(command) => command.run(),
+            Self::Frames(command) => command.run(),
+            Self::Managers(command) => command.run(),
+            Self::Journal(command) => command.run(),
+            Self::Replay(command) => command.run(),
+            Self::Completions(command) => command.run(),
         }
     }
 }
@@ -50,6 +88,18 @@ fn utf8(path: &Path) -> anyhow::Result<&str> {
         )
         .into()
     })
+}
+
+/// An id, checked before it goes into an address.
+fn id<'a>(noun: &str, text: &'a str) -> anyhow::Result<&'a str> {
+    match uuid::Uuid::try_parse(text) {
+        Ok(_) => Ok(text),
+        Err(_) => {
+            let words =
+                format!("{text:?} is not the id of a {noun}; `tablao {noun}s list` shows them");
+            Err(Exit::new(Code::Usage, words).into())
+        }
+    }
 }
 
 /// This platform in the names that jobs use.
