@@ -121,7 +121,9 @@ impl Render {
     fn check_frame_list(&self) {
         let path = format!("/api/farm/v1/frames?job={}&limit=1000", self.job);
         let answer = http::get(&self.place.address, &path).expect("the Manager listens");
-        if answer.status == 404 { return; }
+        if answer.status == 404 {
+            return;
+        }
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let body = answer.json();
         let items = body["items"].as_array().expect("a list");
@@ -160,14 +162,19 @@ fn check_publications(records: &[Recorded], files: &BTreeMap<PathBuf, blake3::Ha
 /// Position and digest as the live process tells them.
 fn live_digest(address: &str) -> Value {
     let answer = http::get(address, "/api/farm/v1/digest").expect("the Manager listens");
-    if answer.status == 404 { return Value::Null; }
+    if answer.status == 404 {
+        return Value::Null;
+    }
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
 /// What the live process said is what a replay of its files says at the same position.
 fn check_replay(data: &std::path::Path, live: Value) {
-    if live.is_null() { journals::site_digest(data); return; }
+    if live.is_null() {
+        journals::site_digest(data);
+        return;
+    }
     let output = std::process::Command::new(farm_support::process::TABLAO)
         .args(["replay", "--json", "--at"])
         .arg(live["position"].as_str().expect("a position"))
