@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Farm, Message};
-use tablao_core::Request;
+use tablao_core::{Request, kind::kind_of};
 use tablao_journal::Lsn;
 use tablao_net::engine::Ask;
 
@@ -56,6 +56,17 @@ fn a_stream_cut_at_every_event_loses_and_doubles_nothing() {
         assert_eq!(message.data["position"], message.id);
         assert_eq!(message.data["kind"], message.event);
     }
+
+    // What the journal itself holds, read without any of the code that streams it.
+    let view = farm.node.site.as_ref().unwrap().view();
+    let kinds: Vec<&str> = (view.reader.records(Lsn::FIRST).unwrap())
+        .filter_map(|record| kind_of(record.unwrap().kind))
+        .map(|kind| kind.name)
+        .filter(|name| *name != "Decision")
+        .skip_while(|name| *name != "WorkerRegistered")
+        .collect();
+    let told: Vec<&str> = uncut.iter().map(|message| &*message.event).collect();
+    assert_eq!(told, kinds);
 
     // The same from `?after=`, from JSON, and after the process was started anew.
     let path = format!("/api/farm/v1/events?after={}", hello.id);
