@@ -6,6 +6,9 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Farm, Message};
+use tablao_core::{Request, kind::kind_of};
+use tablao_journal::Lsn;
+use tablao_net::engine::Ask;
 
 fn named<'a>(messages: &'a [Message], kind: &str) -> &'a Value {
     let found = messages.iter().find(|message| message.event == kind);
@@ -54,6 +57,17 @@ fn a_stream_cut_at_every_event_loses_and_doubles_nothing() {
         assert_eq!(message.data["kind"], message.event);
     }
 
+    // What the journal itself holds, read without any of the code that streams it.
+    let view = farm.node.site.as_ref().unwrap().view();
+    let kinds: Vec<&str> = (view.reader.records(Lsn::FIRST).unwrap())
+        .filter_map(|record| kind_of(record.unwrap().kind))
+        .map(|kind| kind.name)
+        .filter(|name| *name != "Decision")
+        .skip_while(|name| *name != "WorkerRegistered")
+        .collect();
+    let told: Vec<&str> = uncut.iter().map(|message| &*message.event).collect();
+    assert_eq!(told, kinds);
+
     // The same from `?after=`, from JSON, and after the process was started anew.
     let path = format!("/api/farm/v1/events?after={}", hello.id);
     let listed = farm.read(&format!("{path}&limit=1000"));
@@ -65,9 +79,110 @@ fn a_stream_cut_at_every_event_loses_and_doubles_nothing() {
     let farm = farm.restart();
     let mut again = farm.stream(&path, None);
     assert_eq!(again.until(is_completed), uncut);
+    farm.submit_echo("after the restart", 1);
+    let mut resumed = farm.stream("/api/farm/v1/events", Some(&last.id));
     let next = again.next();
-    assert_eq!(next.event, "JournalOpened", "what follows is the restart");
-    assert_eq!(next.data["data"]["clean"], true);
+    assert_eq!(next.event, "JobAccepted", "a clean restart is no event");
+    assert_eq!(resumed.next(), next);
+}
+
+/// A Server tells what its Managers' journals say, also those of a Manager that is linked while
+/// the stream is open, and cuts lose nothing between several journals either.
+#[test]
+fn several_journals_make_one_stream() {
+    let server = Farm::start();
+    let mut whole = server.stream("/api/farm/v1/events", None);
+    let begin = whole.next().id;
+    let site = Farm::start();
+    let worker = site.awake_worker("below");
+    let job = site.submit_render("sh010", "1-2");
+    let mut sent = 1;
+    replicate(&site, &server, &mut sent);
+    let manager = site.node.manager();
+    let link = Request::LinkManager {
+        manager,
+        name: "site below".to_owned(),
+    };
+    let linked = server.node.control.ask(Ask::system(link));
+    server.runtime.block_on(linked).unwrap().unwrap();
+
+    let mut pieces = Vec::new();
+    let mut after = begin.clone();
+    loop {
+        if let Some(task) = site.ask(&worker) {
+            site.finish(&worker, &task);
+            server.submit_echo("above", 1);
+            replicate(&site, &server, &mut sent);
+        }
+        let message = server.stream("/api/farm/v1/events", Some(&after)).next();
+        after = message.id.clone();
+        let done = is_completed(&message);
+        pieces.push(message);
+        if done {
+            break;
+        }
+    }
+    // Of several journals each has its own order; between them only each piece's own counts.
+    let of = |messages: &[Message], manager: &Value| -> Vec<Value> {
+        let events = messages.iter().map(|message| &message.data);
+        let found = events.filter(|event| &event["manager"] == manager);
+        found
+            .map(|event| json!([event["time"], event["kind"], event["data"]]))
+            .collect()
+    };
+    let below = json!(manager.to_string());
+    let uncut = whole.until(is_completed);
+    assert!(of(&uncut, &below).len() > 15);
+    assert_eq!(of(&pieces, &below), of(&uncut, &below));
+    let own = json!(server.node.manager().to_string());
+    let (cut, whole) = (of(&pieces, &own), of(&uncut, &own));
+    let shorter = cut.len().min(whole.len());
+    assert!(shorter > 0);
+    assert_eq!(cut[..shorter], whole[..shorter]);
+    let told = uncut[0].data["kind"].as_str().unwrap();
+    assert_eq!(told, "ManagerLinked");
+
+    let jobs = server.read("/api/farm/v1/jobs");
+    let managers: Vec<&Value> = (jobs["items"].as_array().unwrap().iter())
+        .map(|job| &job["manager"])
+        .collect();
+    assert!(managers.contains(&&below) && managers.contains(&&own));
+    assert_eq!(
+        server.read(&format!("/api/farm/v1/jobs/{job}"))["status"],
+        "completed"
+    );
+    let listed = server.read("/api/farm/v1/managers");
+    let roles: Vec<&Value> = (listed["items"].as_array().unwrap().iter())
+        .map(|manager| &manager["role"])
+        .collect();
+    assert!(roles.contains(&&json!("standalone")) && roles.contains(&&json!("linked")));
+    let segments = server.read("/api/farm/v1/journal/segments");
+    assert_eq!(segments["items"][2]["role"], "mirror");
+    let task = server.read(&format!("/api/farm/v1/jobs/{job}/tasks"))["items"][0]["id"].clone();
+    let log = server.get(&format!(
+        "/api/farm/v1/tasks/{}/log",
+        task.as_str().unwrap()
+    ));
+    assert_eq!(
+        log.ok(404).json()["type"],
+        "urn:tablao:problem:log-elsewhere"
+    );
+}
+
+/// Brings what a site wrote since to its mirror, as the link does.
+fn replicate(site: &Farm, server: &Farm, sent: &mut u64) {
+    let view = site.node.site.as_ref().unwrap().view().clone();
+    let mirror = server
+        .node
+        .mirrors
+        .site(view.manager, view.journal.id)
+        .unwrap();
+    let up_to = Lsn::new(view.at().get());
+    let raw = view
+        .reader
+        .read_raw(Lsn::new(*sent), up_to, usize::MAX)
+        .unwrap();
+    *sent = mirror.append(&raw.bytes).unwrap();
 }
 
 /// Thousands of events while nobody reads must not be lost when reading goes on.

@@ -17,7 +17,8 @@ mod worker_task;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{delete, get, post},
+    http::{Method, StatusCode, Uri},
+    routing::{any, delete, get, post},
 };
 
 use crate::node::SharedNode;
@@ -105,5 +106,16 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/tasks/{task}/logtail", get(tasks::log_tail))
         .route("/api/v3/tasks/{task}/log", get(tasks::log_info))
         .route("/api/v3/tasks/{task}/setstatus", post(tasks::set_status))
+        .method_not_allowed_fallback(no_such_method)
+        .route("/api/v3/{*rest}", any(no_such_route))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+}
+
+async fn no_such_route(uri: Uri) -> Problem {
+    Problem::not_found(format!("{} is no address of this API", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let message = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }
