@@ -26,6 +26,8 @@ pub(crate) struct Address {
     /// The farm's address.
     #[arg(
         long,
+        global = true,
+        help_heading = "Farm",
         value_name = "URL",
         env = "TABLAO_URL",
         default_value = "http://127.0.0.1:8080"
@@ -34,6 +36,8 @@ pub(crate) struct Address {
     /// A token, where the farm asks for one.
     #[arg(
         long,
+        global = true,
+        help_heading = "Farm",
         value_name = "TOKEN",
         env = "TABLAO_TOKEN",
         hide_env_values = true

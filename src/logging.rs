@@ -13,13 +13,20 @@ pub(crate) struct Logging {
     #[arg(
         long,
         global = true,
+        help_heading = "Log",
         env = "TABLAO_LOG",
         default_value = "info",
         value_name = "FILTER"
     )]
     log: String,
     /// How to write the log.
-    #[arg(long, global = true, env = "TABLAO_LOG_FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Log",
+        env = "TABLAO_LOG_FORMAT",
+        default_value = "text"
+    )]
     log_format: Format,
 }
 

@@ -34,6 +34,9 @@ pub(crate) fn table(columns: &[Column], items: &[Value]) -> anyhow::Result<()> {
     for item in items {
         table.add_row(columns.iter().map(|(_, pointer)| text_at(item, pointer)));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for row in table.lines() {
         line(row.trim_end())?;
     }

@@ -27,7 +27,11 @@ struct Place {
     until_stdin_closes: bool,
 }
 
-/// Run a whole farm on this machine.
+/// Run a whole farm on this machine: a Manager with the dashboard, and workers.
+///
+/// Ctrl-C ends it in order; tasks that run are given back and go on at the next start.
+///
+/// Example: tablao up --data /srv/farm --workers 2
 #[derive(Args)]
 pub(crate) struct Up {
     #[command(flatten)]
@@ -37,7 +41,9 @@ pub(crate) struct Up {
     workers: u32,
 }
 
-/// Run a Manager.
+/// Run a Manager, alone or below a Server. Its workers are started with `tablao worker`.
+///
+/// Example: tablao manager --data /srv/farm --listen 192.168.1.10:8080
 #[derive(Args)]
 pub(crate) struct Manager {
     #[command(flatten)]
@@ -50,7 +56,9 @@ pub(crate) struct Manager {
     link_token: Option<String>,
 }
 
-/// Run the Server alone.
+/// Run the Server alone; Managers link to it.
+///
+/// Example: tablao server --data /srv/server --listen 192.168.1.2:8080
 #[derive(Args)]
 pub(crate) struct Server {
     #[command(flatten)]

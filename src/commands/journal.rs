@@ -143,6 +143,7 @@ impl Journal {
                 let record = record.map_err(|error| journal.explain(error))?;
                 self.print(journal, &record, filter)?;
             }
+            journal.check_end(&reader)?;
         }
         Ok(())
     }

@@ -22,36 +22,22 @@ use clap::Subcommand;
 
 use crate::exit::{Code, Exit};
 
-/// What to do.
+/// What to do. Each command's help stands at its own type.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole farm on this machine: a Manager with the dashboard, and workers.
     Up(farm::Up),
-    /// Run a Manager, alone or below a Server.
     Manager(farm::Manager),
-    /// Run the Server alone; Managers link to it.
     Server(farm::Server),
-    /// Run a Worker.
     Worker(worker::Worker),
-    /// Render a small animated scene on a farm of your own, from nothing to a video.
     Demo(demo::Demo),
-    /// Submit a job.
     Submit(Box<submit::Submit>),
-    /// Look at jobs and change them.
     Jobs(jobs::Jobs),
-    /// Look at a job's tasks, read their logs, queue or cancel one.
     Tasks(tasks::Tasks),
-    /// Look at workers, send them to sleep or wake them, tag them.
     Workers(workers::Workers),
-    /// Look at published frames.
     Frames(frames::Frames),
-    /// Look at Managers.
     Managers(frames::Managers),
-    /// Look into the journals of a data directory; read-only.
     Journal(journal::Journal),
-    /// Fold the journals of a data directory and print what comes out; read-only.
     Replay(replay::Replay),
-    /// Print the completions of a shell.
     Completions(completions::Completions),
 }
 

@@ -4,7 +4,7 @@
 //! A record of a kind that this build does not know is shown with its number, and no facts.
 
 use serde_json::{Map, Value, json};
-use tablao_core::{Event, Timestamp, kind};
+use tablao_core::{Event, Request, Timestamp, kind};
 use tablao_journal::{KIND_MAY_BE_SKIPPED, Record};
 use tablao_net::clock::rfc3339;
 
@@ -17,7 +17,8 @@ const BYTES: &[&str] = &[
     "submission",
     "chain",
     "control_journal",
-    "idempotency_key",
+    "key",
+    "id",
     "blob",
 ];
 
@@ -34,7 +35,12 @@ fn facts(record: &Record) -> Result<Value, String> {
     let facts = event
         .serialize_facts(serde_json::value::Serializer)
         .map_err(|error| error.to_string())?;
-    Ok(tidy("", facts))
+    let mut facts = tidy("", facts);
+    if let Event::Decision(decision) = &event {
+        // A number in the format, a name for people.
+        facts["request"] = json!(Request::name_of(decision.request));
+    }
+    Ok(facts)
 }
 
 /// One line of JSON.
@@ -74,12 +80,16 @@ fn time(record: &Record) -> String {
     rfc3339(Timestamp::from_micros(record.time_us))
 }
 
-/// Bytes become hexadecimal digits.
+/// Bytes become hexadecimal digits; sixteen of them are an id.
 fn tidy(key: &str, value: Value) -> Value {
     match value {
         Value::Array(items) if BYTES.contains(&key) => {
             let bytes = items.iter().filter_map(Value::as_u64);
-            Value::String(bytes.map(|byte| format!("{byte:02x}")).collect())
+            let bytes: Vec<u8> = bytes.filter_map(|byte| u8::try_from(byte).ok()).collect();
+            Value::String(match uuid::Uuid::from_slice(&bytes) {
+                Ok(id) => id.to_string(),
+                Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            })
         }
         Value::Array(items) => items.into_iter().map(|item| tidy(key, item)).collect(),
         Value::Object(map) => {

@@ -101,7 +101,7 @@ impl Replay {
 
     fn print(&self, folds: &[Folded], seconds: f64) -> anyhow::Result<()> {
         let records: u64 = folds.iter().map(|fold| fold.records).sum();
-        let records_per_s = records as f64 / seconds.max(1e-9);
+        let records_per_s = (records as f64 / seconds.max(1e-9)) as u64;
         let farms = || folds.iter().map(|fold| fold.model.farm());
         let time = farms().map(|farm| farm.time()).max();
         let jobs: usize = farms().map(|farm| farm.jobs().len()).sum();
@@ -123,7 +123,7 @@ impl Replay {
             "workers": workers,
             "frames": frames,
             "records": records,
-            "records_per_s": records_per_s.round(),
+            "records_per_s": records_per_s,
         });
         if self.json {
             output::json(&answer)
@@ -159,6 +159,7 @@ fn check_reached(asked: &FarmPosition, folds: &[Folded]) -> anyhow::Result<()> {
 
 fn fold(journal: &JournalFolder, until: &Until) -> anyhow::Result<Folded> {
     let reader = journal.reader()?;
+    journal.check_end(&reader)?;
     let mut fold = Folded {
         journal: reader.journal_id().0,
         model: ReadModel::new(),

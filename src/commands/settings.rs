@@ -60,7 +60,13 @@ impl Declared {
         given: &[(String, String)],
         blendfile: Option<&str>,
     ) -> anyhow::Result<Map<String, Value>> {
-        let mut settings = Map::new();
+        // Whoever submits fills in the defaults: scripts count on finding them.
+        let mut settings: Map<String, Value> = (self.settings.iter())
+            .filter_map(|setting| {
+                let key = setting["key"].as_str()?;
+                Some((key.to_owned(), setting.get("default")?.clone()))
+            })
+            .collect();
         if let Some(path) = blendfile {
             if self.find("blendfile").is_none() {
                 return Err(usage(format!(
@@ -87,7 +93,7 @@ impl Declared {
             settings.insert(key.clone(), value);
         }
         let missing: Vec<&str> = (self.settings.iter())
-            .filter(|setting| setting["required"] == true && setting.get("default").is_none())
+            .filter(|setting| setting["required"] == true)
             .filter_map(|setting| setting["key"].as_str())
             .filter(|key| !settings.contains_key(*key))
             .collect();
@@ -184,6 +190,12 @@ mod tests {
         let wanted =
             json!({ "frames": "1", "count": 3, "fps": 24.0, "fast": true, "out": "{render}/x" });
         assert_eq!(Value::Object(found.unwrap()), wanted);
+    }
+
+    /// Scripts count on defaults being there; the manager does not add them.
+    #[test]
+    fn defaults_are_filled_in() {
+        assert_eq!(set(&[("frames", "1")]).unwrap()["count"], 1);
     }
 
     /// A worker would read a relative path below its own folder.

@@ -17,7 +17,9 @@ use crate::{
     follow, output,
 };
 
-/// Submit a job. Prints its id.
+/// Submit a job.
+///
+/// Prints the job's id.
 ///
 /// Settings are those of the job type; `tablao submit --type TYPE --list-settings` shows them.
 /// Paths are sent as they are on this machine, absolute.

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The command line from outside: the real binary against real farms. What it prints, how it
+//! ends, and what it says to somebody who did something wrong.
+
+mod client;
+mod harness;
+mod journals;
+mod lost_answer;
+mod start;
