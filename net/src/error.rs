@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A folder of the data directory cannot be used.
-    #[error("use the folder {path}")]
+    #[error("use the folder {path} (may this user write there? choose another place with --data)")]
     Folder {
         /// The folder.
         path: PathBuf,
