@@ -49,8 +49,10 @@ fn job_names(address: &str) -> Vec<String> {
     let answer = http::get(address, "/api/v3/jobs").expect("the Manager listens");
     let body = answer.json();
     let jobs = body["jobs"].as_array().expect("a list").clone();
-    let mut names: Vec<String> =
-        jobs.iter().filter_map(|job| Some(job["name"].as_str()?.to_owned())).collect();
+    let mut names: Vec<String> = jobs
+        .iter()
+        .filter_map(|job| Some(job["name"].as_str()?.to_owned()))
+        .collect();
     names.sort();
     names
 }
@@ -61,7 +63,9 @@ fn a_data_directory_in_use_is_refused_and_its_holder_named() {
     let place = Place::new(PATIENT);
     let manager = place.manager();
     let mut second = Command::new(TABLAO);
-    second.args(["manager", "--listen", "127.0.0.1:0", "--data"]).arg(&place.data);
+    second
+        .args(["manager", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&place.data);
     let (code, said) = ends(&place, "second", &mut second);
     assert_eq!(code, Some(1), "{said}");
     let holder = format!("process {}", manager.id());
@@ -76,9 +80,14 @@ fn a_place_that_cannot_hold_data_is_named() {
     let file = place.folder.join("a-file");
     fs::write(&file, b"in the way").expect("a file");
     // Nobody, not even root, can make a folder in /proc.
-    for (name, data) in [("file", file.as_path()), ("proc", Path::new("/proc/tablao"))] {
+    for (name, data) in [
+        ("file", file.as_path()),
+        ("proc", Path::new("/proc/tablao")),
+    ] {
         let mut command = Command::new(TABLAO);
-        command.args(["manager", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command
+            .args(["manager", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data);
         let (code, said) = ends(&place, name, &mut command);
         assert_eq!(code, Some(1), "{said}");
         assert_says(&said, &[&data.to_string_lossy(), "--data"]);
@@ -92,7 +101,9 @@ fn an_address_in_use_is_named() {
     let place = Place::new(PATIENT);
     let _manager = place.manager();
     let mut second = Command::new(TABLAO);
-    second.args(["manager", "--listen", &place.address, "--data"]).arg(place.folder.join("other"));
+    second
+        .args(["manager", "--listen", &place.address, "--data"])
+        .arg(place.folder.join("other"));
     let (code, said) = ends(&place, "second", &mut second);
     assert_eq!(code, Some(1), "{said}");
     assert_says(&said, &[&place.address, "--listen"]);
@@ -108,14 +119,22 @@ impl SmallDisk {
     fn over(folder: &Path, mebibytes: u32) -> Option<Self> {
         let configuration = fs::read(folder.join("tablao.toml")).expect("a configuration");
         let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tablao-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mebibytes}m"),
+                "tablao-test",
+            ])
             .arg(folder)
             .status();
         if !status.is_ok_and(|status| status.success()) {
             return None;
         }
         fs::write(folder.join("tablao.toml"), configuration).expect("a file");
-        Some(Self { folder: folder.to_owned() })
+        Some(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     fn ballast(&self) -> PathBuf {
@@ -168,35 +187,41 @@ fn a_disk_that_fills_up_refuses_submissions_first_and_loses_nothing() {
     assert_eq!(refused.status, 507, "{}", refused.text());
     assert_says(&refused.text(), &["free some space"]);
     let answer = worker.report(&task, json!({"taskStatus": "active"}));
-    assert_eq!(answer.status, 204, "the reserve is for reports: {}", answer.text());
+    assert_eq!(
+        answer.status,
+        204,
+        "the reserve is for reports: {}",
+        answer.text()
+    );
 
     disk.fill(usize::MAX);
-    let acknowledged = report_until_nothing_comes_back(&mut worker, &task);
+    let acknowledged = change_until_nothing_comes_back(&mut worker, &task);
     let status = until("the end of the Manager", || manager.ended());
     let said = manager.said();
-    println!("when it fills up: {said}");
     assert_eq!(status.code(), Some(1), "{said}");
-    assert_says(&said, &["cannot be written", "No space left", "start again"]);
+    assert_says(
+        &said,
+        &["cannot be written", "No space left", "start again"],
+    );
     // As long as the disk is full it does not start, and says so.
     let (code, said) = ends(&place, "too-early", &mut place.manager_command());
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["No space left"]);
-    println!("on a full disk: {said}");
+    assert_says(&said, &["No space left", "free some space"]);
 
     disk.free();
     let mut manager = place.manager();
     assert_eq!(job_names(&place.address), ["before"]);
-    assert_eq!(activity(&place.address, &task), acknowledged);
+    assert_eq!(priority(&place.address, &task), acknowledged);
     assert_eq!(submit(&place.address, "after").status, 200);
     manager.stop();
     journals::verify_all(&place.data);
 }
 
-/// Reports finished work until the connection ends without an answer; the last acknowledged words.
-fn report_until_nothing_comes_back(worker: &mut HandWorker, task: &Value) -> u64 {
+/// Changes a job's priority until no answer comes any more; the last acknowledged one. Each change
+/// is a record, and the journal has to grow by a whole page before it finds the disk full.
+fn change_until_nothing_comes_back(worker: &mut HandWorker, task: &Value) -> u64 {
     let mut steps = 0;
     loop {
-        // Priorities change without end, so each request is a record.
         let priority = 1 + steps % 100;
         match worker.try_priority(task, priority) {
             Ok(answer) => {
@@ -208,8 +233,8 @@ fn report_until_nothing_comes_back(worker: &mut HandWorker, task: &Value) -> u64
     }
 }
 
-/// The priority of the task's job.
-fn activity(address: &str, task: &Value) -> u64 {
+/// The priority of the task's job, as the farm has it.
+fn priority(address: &str, task: &Value) -> u64 {
     let path = format!("/api/v3/jobs/{}", task["job"].as_str().expect("an id"));
     let answer = http::get(address, &path).expect("the Manager listens");
     answer.json()["priority"].as_u64().expect("a number")
@@ -236,7 +261,11 @@ fn refuses(place: &Place, segment: &Path, code: i32) -> String {
     let before = fs::read(segment).expect("a segment");
     let (ended, said) = ends(place, "refusing", &mut place.manager_command());
     assert_eq!(ended, Some(code), "{said}");
-    assert_eq!(fs::read(segment).expect("a segment"), before, "it was changed");
+    assert_eq!(
+        fs::read(segment).expect("a segment"),
+        before,
+        "it was changed"
+    );
     said
 }
 
@@ -249,7 +278,15 @@ fn a_flipped_bit_is_refused_and_named() {
     bytes[middle] ^= 0x10;
     fs::write(&segment, &bytes).expect("written");
     let said = refuses(&place, &segment, 3);
-    assert_says(&said, &["damaged at byte", "position", "00000000000000000001.seg", "restore it"]);
+    assert_says(
+        &said,
+        &[
+            "damaged at byte",
+            "position",
+            "00000000000000000001.seg",
+            "restore it",
+        ],
+    );
     bytes[middle] ^= 0x10;
     fs::write(&segment, &bytes).expect("written");
     let _manager = place.manager();
@@ -278,7 +315,10 @@ fn a_torn_tail_after_a_crash_is_cut_off_and_kept_aside() {
     bytes.extend_from_slice(&batch);
     fs::write(&segment, &bytes).expect("written");
     let mut manager = place.manager();
-    assert_says(&manager.said(), &["incomplete", "nothing acknowledged is lost"]);
+    assert_says(
+        &manager.said(),
+        &["incomplete", "nothing acknowledged is lost"],
+    );
     assert_eq!(job_names(&place.address), ["one", "three", "two"]);
     manager.stop();
     journals::verify_all(&place.data);
@@ -287,7 +327,10 @@ fn a_torn_tail_after_a_crash_is_cut_off_and_kept_aside() {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    assert!(names.iter().any(|name| name.starts_with("torn-")), "{names:?}");
+    assert!(
+        names.iter().any(|name| name.starts_with("torn-")),
+        "{names:?}"
+    );
 }
 
 /// Protects journals of later releases from this one: it says so and touches nothing.
@@ -320,7 +363,9 @@ fn append_unknown(place: &Place, kind: u16) {
             detail: None,
         }],
     };
-    journal.commit(journal.next_lsn(), &[&draft]).expect("appended");
+    journal
+        .commit(journal.next_lsn(), &[&draft])
+        .expect("appended");
     journal.close().expect("closed");
 }
 

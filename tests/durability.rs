@@ -39,7 +39,9 @@ fn mark(id: &str) -> [u8; 16] {
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {key} in {value}"))
 }
 
 /// A worker's life and a person's wishes about one job, each on a connection of its own.
@@ -47,7 +49,10 @@ fn live_and_wish(address: &str, name: &str) -> [Story; 2] {
     let mut worker = HandWorker::sign_on(address, name);
     let worker_mark = mark(&worker.id);
     let mut said: Vec<Change> = ["register", "sign on", "become awake"]
-        .map(|what| Change { what, mark: worker_mark })
+        .map(|what| Change {
+            what,
+            mark: worker_mark,
+        })
         .into();
     let mut person = Connection::open(address).expect("the Manager listens");
     let mut wished = Vec::new();
@@ -56,17 +61,28 @@ fn live_and_wish(address: &str, name: &str) -> [Story; 2] {
     assert_eq!(submitted.status, 200, "{}", submitted.text());
     let job = text(&submitted.json(), "id").to_owned();
     let job_mark = mark(&job);
-    wished.push(Change { what: "submit", mark: job_mark });
+    wished.push(Change {
+        what: "submit",
+        mark: job_mark,
+    });
 
     let mut wish = |what, path: &str, body: Value, status: u16| -> Answer {
         let answer = person.json("POST", path, &body);
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
-        wished.push(Change { what, mark: job_mark });
+        wished.push(Change {
+            what,
+            mark: job_mark,
+        });
         answer
     };
     let status_path = format!("/api/v3/jobs/{job}/setstatus");
     let priority_path = format!("/api/v3/jobs/{job}/setpriority");
-    wish("set the priority", &priority_path, json!({"priority": 70}), 204);
+    wish(
+        "set the priority",
+        &priority_path,
+        json!({"priority": 70}),
+        204,
+    );
     // A person's refused wish is part of the history too.
     let nonsense = json!({"status": "under-construction", "reason": "a test"});
     wish("a refused wish", &status_path, nonsense, 422);
@@ -76,25 +92,45 @@ fn live_and_wish(address: &str, name: &str) -> [Story; 2] {
         ("ask for a task", Value::Null),
         ("start it", json!({"taskStatus": "active"})),
         ("a finished step", json!({"steps_completed": 1})),
-        ("complete it", json!({"taskStatus": "completed", "activity": "done"})),
+        (
+            "complete it",
+            json!({"taskStatus": "completed", "activity": "done"}),
+        ),
     ] {
         if !report.is_null() {
             let answer = worker.report(&task, report);
             assert_eq!(answer.status, 204, "{what}: {}", answer.text());
         }
-        said.push(Change { what, mark: worker_mark });
+        said.push(Change {
+            what,
+            mark: worker_mark,
+        });
     }
     let answer = worker.post("/api/v3/worker/sign-off", &Value::Null);
     assert_eq!(answer.status, 204, "{}", answer.text());
-    said.push(Change { what: "sign off", mark: worker_mark });
+    said.push(Change {
+        what: "sign off",
+        mark: worker_mark,
+    });
 
     let cancel = json!({"status": "cancel-requested", "reason": "a test"});
     wish("cancel", &status_path, cancel, 204);
-    wish("change the priority again", &priority_path, json!({"priority": 30}), 204);
+    wish(
+        "change the priority again",
+        &priority_path,
+        json!({"priority": 30}),
+        204,
+    );
     let port = worker.connection.own_port();
     [
-        Story { port, changes: said },
-        Story { port: person.own_port(), changes: wished },
+        Story {
+            port,
+            changes: said,
+        },
+        Story {
+            port: person.own_port(),
+            changes: wished,
+        },
     ]
 }
 
@@ -109,12 +145,18 @@ struct Exchange {
 fn exchanges(calls: &[Call], port: u16) -> Vec<Exchange> {
     let mut found = Vec::new();
     let mut asked = None;
-    for call in calls.iter().filter(|call| call.target == Target::Connection(port)) {
+    for call in calls
+        .iter()
+        .filter(|call| call.target == Target::Connection(port))
+    {
         if call.is_receive() && call.result > 0 && asked.is_none() {
             asked = Some(call.began);
         } else if call.is_send() && call.data.starts_with(b"HTTP/1.1 ") {
             let asked = asked.take().expect("an answer follows its request");
-            found.push(Exchange { asked, answered: call.began });
+            found.push(Exchange {
+                asked,
+                answered: call.began,
+            });
         }
     }
     found
@@ -165,7 +207,12 @@ fn check(calls: &[Call], stories: &[Story]) -> usize {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {checked}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {checked}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     checked
 }
 

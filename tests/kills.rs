@@ -47,8 +47,13 @@ struct Render {
 impl Render {
     /// Starts a Manager and submits; frames enough for so many kills in the middle.
     fn start(chance: &mut Chance) -> (Self, Process) {
+        Self::start_with(chance, Place::manager)
+    }
+
+    /// The same with whatever process plays the Manager.
+    fn start_with(chance: &mut Chance, manager: fn(&Place) -> Process) -> (Self, Process) {
         let place = Place::new(SHORT_LEASES);
-        let manager = place.manager();
+        let manager = manager(&place);
         let output = place.folder.join("frames");
         let watcher = Watcher::start(&output);
         let frames = 12.max(4 * u32::try_from(kills()).expect("a small number"));
@@ -148,8 +153,13 @@ impl Render {
                 break;
             };
             after = format!("&after={}", last["position"].as_str().expect("a position"));
-            for event in items.iter().filter(|event| event["kind"] == "FramePublished") {
-                *published.entry(event["data"]["key"]["number"].as_i64()).or_insert(0) += 1;
+            for event in items
+                .iter()
+                .filter(|event| event["kind"] == "FramePublished")
+            {
+                *published
+                    .entry(event["data"]["key"]["number"].as_i64())
+                    .or_insert(0) += 1;
             }
         }
         assert_eq!(published.len(), self.frames as usize, "{published:?}");
@@ -273,6 +283,21 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
     assert!(lapsed(&records) > 0, "nobody's lease lapsed");
 }
 
+/// Protects the farm of one machine, Manager and Worker in one process, from that process's death.
+#[test]
+fn a_whole_farm_in_one_process_comes_back() {
+    let mut chance = Chance::announced("kill the whole farm");
+    let (mut render, mut farm) = Render::start_with(&mut chance, Place::up);
+    for round in 1..=kills() {
+        render.wait_for_a_moment(&mut chance);
+        farm.kill();
+        println!("farm killed, {round}, {} frames", render.watcher.frames());
+        leftovers::wait_until_none(&render.output);
+        farm = render.place.up();
+    }
+    render.finish(farm, Vec::new());
+}
+
 /// Protects a farm from a power cut: Manager and Worker die together, in either order.
 #[test]
 fn manager_and_worker_killed_together_come_back() {
@@ -300,4 +325,37 @@ fn manager_and_worker_killed_together_come_back() {
         }
     }
     render.finish(manager, vec![worker]);
+}
+
+/// The checks above are worth something only if the watcher sees what it is there for.
+#[test]
+fn the_watcher_sees_half_written_and_changed_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut content = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(scene::SIZE.0, scene::SIZE.1)
+        .write_to(&mut content, image::ImageFormat::Png)
+        .expect("a picture");
+    let content = content.into_inner();
+    let (half, replaced) = (
+        folder.path().join("half.png"),
+        folder.path().join("replaced.png"),
+    );
+    let gone = folder.path().join("gone.png");
+    let video = folder.path().join("half.mp4");
+    std::fs::write(&half, &content[..content.len() - 20]).expect("written");
+    std::fs::write(&replaced, &content).expect("written");
+    std::fs::write(&gone, &content).expect("written");
+    std::fs::write(&video, b"\0\0\0\x20ftypisom").expect("written");
+    let watcher = Watcher::start(folder.path());
+    until("three frames", || (watcher.frames() == 3).then_some(()));
+    let aside = folder.path().join(".aside");
+    std::fs::write(&aside, &content).expect("written");
+    std::fs::rename(&aside, &replaced).expect("renamed");
+    std::fs::remove_file(&gone).expect("removed");
+    let problems = watcher.problems();
+    for path in [&half, &replaced, &gone, &video] {
+        let path = path.display().to_string();
+        let seen = problems.iter().any(|problem| problem.starts_with(&path));
+        assert!(seen, "{path} is not in {problems:?}");
+    }
 }

@@ -75,6 +75,12 @@ pub enum Error {
     /// A record of another build.
     #[error(transparent)]
     Record(#[from] crate::records::Error),
+    /// The journal could not be written while starting.
+    #[error("write the journal: {what}")]
+    JournalFailed {
+        /// What the first failure was.
+        what: String,
+    },
     /// The engine ended.
     #[error(transparent)]
     Stopped(#[from] crate::engine::Stopped),

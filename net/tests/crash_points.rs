@@ -17,8 +17,7 @@ use std::time::Duration;
 use script::{JOB, Life, MANAGER, SECOND_JOB};
 use tablao_core::{Event, JobStatus, Recorded};
 use tablao_journal::{
-    Authority, FaultPlan, FaultyFiles, FileStore, Lsn as JournalLsn, MemoryFiles, PowerLoss,
-    Reader,
+    Authority, FaultPlan, FaultyFiles, FileStore, Lsn as JournalLsn, MemoryFiles, PowerLoss, Reader,
 };
 use tablao_net::engine::{Engine, EngineOptions, fold};
 use tablao_net::records;
@@ -43,7 +42,11 @@ fn faulty(plan: FaultPlan) -> (MemoryFiles, FaultyFiles) {
 
 /// In how many ways each torn state is tried.
 fn torn_cases() -> u64 {
-    if std::env::var_os("TABLAO_SOAK").is_some() { 8 } else { 1 }
+    if std::env::var_os("TABLAO_SOAK").is_some() {
+        8
+    } else {
+        1
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -105,15 +108,29 @@ fn recovers(left: &MemoryFiles, life: &Life, whole: &[Recorded], checkpoints: &P
         life.answered,
         found.len()
     );
-    assert!(found.len() <= whole.len(), "{when}: more than the script did");
+    assert!(
+        found.len() <= whole.len(),
+        "{when}: more than the script did"
+    );
     for (found, scripted) in found.iter().zip(whole) {
-        assert!(same(found, scripted), "{when}: {found:?} instead of {scripted:?}");
+        assert!(
+            same(found, scripted),
+            "{when}: {found:?} instead of {scripted:?}"
+        );
     }
     let mut replayed = ReadModel::new();
     let reader = Reader::open(Arc::clone(&files)).expect("a journal");
     fold(&reader, &mut replayed, None).expect("folds");
-    assert_eq!(engine.model().farm().digest(), replayed.farm().digest(), "{when}");
-    assert_eq!(engine.model().farm().position(), replayed.farm().position(), "{when}");
+    assert_eq!(
+        engine.model().farm().digest(),
+        replayed.farm().digest(),
+        "{when}"
+    );
+    assert_eq!(
+        engine.model().farm().position(),
+        replayed.farm().position(),
+        "{when}"
+    );
 
     let jobs = runtime()
         .block_on(script::go_on(&engine))
@@ -124,7 +141,11 @@ fn recovers(left: &MemoryFiles, life: &Life, whole: &[Recorded], checkpoints: &P
             let status = model.farm().jobs()[&job].state.status;
             assert_eq!(status, JobStatus::Completed, "{when}: job {job}");
         }
-        assert_eq!(model.farm().digest(), model.farm().recompute_digest(), "{when}");
+        assert_eq!(
+            model.farm().digest(),
+            model.farm().recompute_digest(),
+            "{when}"
+        );
     }
     engine.close();
     for key in model_frames(left) {
@@ -183,5 +204,8 @@ fn frozen_at_every_sync_the_farm_recovers_and_goes_on() {
         }
     }
     println!("{syncs} syncs, {cases} recoveries, {cut_short} of them of a script cut short");
-    assert!(cut_short * 10 > cases * 9, "most freezes must cut the script short");
+    assert!(
+        cut_short * 10 > cases * 9,
+        "most freezes must cut the script short"
+    );
 }

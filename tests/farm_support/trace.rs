@@ -42,13 +42,17 @@ impl Call {
     }
 
     pub(crate) fn is_send(&self) -> bool {
-        matches!(self.name.as_str(), "write" | "writev" | "sendto" | "sendmsg")
-            && matches!(self.target, Target::Connection(_))
+        matches!(
+            self.name.as_str(),
+            "write" | "writev" | "sendto" | "sendmsg"
+        ) && matches!(self.target, Target::Connection(_))
     }
 
     pub(crate) fn is_receive(&self) -> bool {
-        matches!(self.name.as_str(), "read" | "readv" | "recvfrom" | "recvmsg")
-            && matches!(self.target, Target::Connection(_))
+        matches!(
+            self.name.as_str(),
+            "read" | "readv" | "recvfrom" | "recvmsg"
+        ) && matches!(self.target, Target::Connection(_))
     }
 
     /// Wrote to a segment of a journal.
@@ -81,7 +85,10 @@ impl Traced {
         let mut command = Command::new("strace");
         // Whole strings in hexadecimal; descriptors with what stands behind them.
         command.args(["-f", "-yy", "-xx", "-s", "8000000", "-e", CALLS, "-o"]);
-        command.arg(&file).arg(manager.get_program()).args(manager.get_args());
+        command
+            .arg(&file)
+            .arg(manager.get_program())
+            .args(manager.get_args());
         let strace = place.started("traced-manager", &mut command);
         Self {
             strace,
@@ -93,12 +100,16 @@ impl Traced {
     /// The traced process, as it wrote it down; strace itself would detach if it were signalled.
     fn manager_id(&self) -> String {
         let text = std::fs::read_to_string(self.data.join("lock"));
-        text.expect("the Manager has locked its data").trim().to_owned()
+        text.expect("the Manager has locked its data")
+            .trim()
+            .to_owned()
     }
 
     /// Ends the Manager in order and reads the trace.
     pub(crate) fn stop(mut self) -> Vec<Call> {
-        let status = Command::new("kill").args(["-TERM", &self.manager_id()]).status();
+        let status = Command::new("kill")
+            .args(["-TERM", &self.manager_id()])
+            .status();
         assert!(status.is_ok_and(|status| status.success()), "kill runs");
         until("the end of the traced Manager", || self.strace.ended());
         read(&self.file)
@@ -108,7 +119,9 @@ impl Traced {
 impl Drop for Traced {
     fn drop(&mut self) {
         if self.strace.ended().is_none() {
-            let _ = Command::new("kill").args(["-KILL", &self.manager_id()]).status();
+            let _ = Command::new("kill")
+                .args(["-KILL", &self.manager_id()])
+                .status();
         }
     }
 }
@@ -165,7 +178,8 @@ fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
 fn target(what: &str) -> Target {
     if let Some(ends) = what.strip_prefix("TCP:[") {
         let other = ends.split_once("->").map(|(_, other)| other);
-        let port = other.and_then(|other| other.split(']').next()?.rsplit(':').next()?.parse().ok());
+        let port =
+            other.and_then(|other| other.split(']').next()?.rsplit(':').next()?.parse().ok());
         return port.map_or(Target::Other, Target::Connection);
     }
     let path = unhex(what.trim_end_matches('>'));

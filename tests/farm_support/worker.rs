@@ -98,6 +98,7 @@ impl HandWorker {
         let path = format!("/api/v3/jobs/{job}/setpriority");
         let headers = [("Content-Type", "application/json")];
         let body = json!({ "priority": priority }).to_string();
-        self.connection.send("POST", &path, &headers, body.as_bytes())
+        self.connection
+            .send("POST", &path, &headers, body.as_bytes())
     }
 }

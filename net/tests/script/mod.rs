@@ -45,7 +45,11 @@ fn chunk(job: Uuid, numbers: std::ops::Range<u32>) -> TaskChunk {
         uuid: task_id(job, number),
         task_type: 0,
         priority: 50,
-        depends_on: if number + 1 == TASKS { (0..number).collect() } else { Vec::new() },
+        depends_on: if number + 1 == TASKS {
+            (0..number).collect()
+        } else {
+            Vec::new()
+        },
         frames: FrameRanges::default(),
         steps_total: 1,
         content_hash: [1; 32],
@@ -55,7 +59,10 @@ fn chunk(job: Uuid, numbers: std::ops::Range<u32>) -> TaskChunk {
         types: vec!["blender".to_owned()],
         tasks: tasks.collect(),
         detail: TasksDetail {
-            names: numbers.clone().map(|number| format!("task {number}")).collect(),
+            names: numbers
+                .clone()
+                .map(|number| format!("task {number}"))
+                .collect(),
             command_lists: vec!["[]".to_owned()],
             commands_of: numbers.map(|_| 0).collect(),
         },
@@ -87,17 +94,26 @@ fn new_job(job: Uuid, chunk: TaskChunk) -> Box<NewJob> {
             tasks_expected: TASKS,
             created: START,
         },
-        detail: JobDetail { name: "scripted".to_owned(), ..JobDetail::default() },
+        detail: JobDetail {
+            name: "scripted".to_owned(),
+            ..JobDetail::default()
+        },
         chunk,
     })
 }
 
 fn submit(job: Uuid) -> Request {
-    Request::SubmitJob { job: new_job(job, chunk(job, 0..TASKS)) }
+    Request::SubmitJob {
+        job: new_job(job, chunk(job, 0..TASKS)),
+    }
 }
 
 fn set_status(job: Uuid, status: JobStatus) -> Request {
-    Request::SetJobStatus { job: JobId::new(job), status, reason: "scripted".to_owned() }
+    Request::SetJobStatus {
+        job: JobId::new(job),
+        status,
+        reason: "scripted".to_owned(),
+    }
 }
 
 fn register() -> Request {
@@ -122,7 +138,10 @@ fn sign_on(held: Vec<AttemptId>) -> Request {
 }
 
 fn awake() -> Request {
-    Request::WorkerStateChanged { worker: WORKER, status: tablao_core::WorkerStatus::Awake }
+    Request::WorkerStateChanged {
+        worker: WORKER,
+        status: tablao_core::WorkerStatus::Awake,
+    }
 }
 
 /// A task that the worker holds.
@@ -190,20 +209,33 @@ impl Life {
     }
 
     async fn take(&mut self, engine: &Engine) -> Result<Held, Stopped> {
-        match self.ask(engine, Request::AskForTask { worker: WORKER }).await? {
-            Ok(Answer::Assigned { attempt, job, task, number }) => {
-                Ok(Held { attempt, job, task, number })
-            }
+        match self
+            .ask(engine, Request::AskForTask { worker: WORKER })
+            .await?
+        {
+            Ok(Answer::Assigned {
+                attempt,
+                job,
+                task,
+                number,
+            }) => Ok(Held {
+                attempt,
+                job,
+                task,
+                number,
+            }),
             other => panic!("the script expects a task here, not {other:?}"),
         }
     }
 
     async fn render(&mut self, engine: &Engine) -> Result<(), Stopped> {
         let held = self.take(engine).await?;
-        self.done(engine, held.report(Some(TaskStatus::Active), Vec::new())).await?;
+        self.done(engine, held.report(Some(TaskStatus::Active), Vec::new()))
+            .await?;
         let frame = held.frame(engine);
         self.done(engine, held.report(None, vec![frame])).await?;
-        self.done(engine, held.report(Some(TaskStatus::Completed), Vec::new())).await
+        self.done(engine, held.report(Some(TaskStatus::Completed), Vec::new()))
+            .await
     }
 
     /// Plays the first or second half of the script.
@@ -215,25 +247,47 @@ impl Life {
     ) -> Result<(), Stopped> {
         engine.open_journal(MANAGER, clean).await?;
         self.answered = self.answered.max(engine.view().at());
-        if half == 1 { self.first(engine).await } else { self.second(engine).await }
+        if half == 1 {
+            self.first(engine).await
+        } else {
+            self.second(engine).await
+        }
     }
 
     /// A job is rendered in part, canceled while a task runs, and requeued.
     async fn first(&mut self, engine: &Engine) -> Result<(), Stopped> {
-        let policy = Policy { lease_ms: 3_600_000, start_within_ms: 3_600_000, ..Policy::default() };
-        self.done(engine, Request::ApplyConfig { policy, text: String::new() }).await?;
+        let policy = Policy {
+            lease_ms: 3_600_000,
+            start_within_ms: 3_600_000,
+            ..Policy::default()
+        };
+        self.done(
+            engine,
+            Request::ApplyConfig {
+                policy,
+                text: String::new(),
+            },
+        )
+        .await?;
         self.done(engine, register()).await?;
         self.done(engine, sign_on(Vec::new())).await?;
         self.done(engine, awake()).await?;
         self.done(engine, submit(JOB)).await?;
         self.render(engine).await?;
         let held = self.take(engine).await?;
-        self.done(engine, held.report(Some(TaskStatus::Active), Vec::new())).await?;
-        self.done(engine, set_status(JOB, JobStatus::CancelRequested)).await?;
-        self.done(engine, held.report(Some(TaskStatus::Canceled), Vec::new())).await?;
-        self.done(engine, set_status(JOB, JobStatus::Requeueing)).await?;
+        self.done(engine, held.report(Some(TaskStatus::Active), Vec::new()))
+            .await?;
+        self.done(engine, set_status(JOB, JobStatus::CancelRequested))
+            .await?;
+        self.done(engine, held.report(Some(TaskStatus::Canceled), Vec::new()))
+            .await?;
+        self.done(engine, set_status(JOB, JobStatus::Requeueing))
+            .await?;
         self.render(engine).await?;
-        let priority = Request::SetJobPriority { job: JobId::new(JOB), priority: 80 };
+        let priority = Request::SetJobPriority {
+            job: JobId::new(JOB),
+            priority: 80,
+        };
         self.done(engine, priority).await?;
         self.done(engine, Request::SignOff { worker: WORKER }).await
     }
@@ -249,7 +303,13 @@ impl Life {
             let job = JobId::new(SECOND_JOB);
             self.done(engine, Request::AddTasks { job, chunk }).await?;
         }
-        self.done(engine, Request::ReadyJob { job: JobId::new(SECOND_JOB) }).await?;
+        self.done(
+            engine,
+            Request::ReadyJob {
+                job: JobId::new(SECOND_JOB),
+            },
+        )
+        .await?;
         while !is_over(engine, JOB) || !is_over(engine, SECOND_JOB) {
             self.render(engine).await?;
         }
@@ -291,7 +351,8 @@ pub(crate) async fn go_on(engine: &Engine) -> Result<Vec<JobId>, Stopped> {
     match status(engine, JOB) {
         None => life.done(engine, submit(JOB)).await?,
         Some(JobStatus::Canceled) => {
-            life.done(engine, set_status(JOB, JobStatus::Requeueing)).await?;
+            life.done(engine, set_status(JOB, JobStatus::Requeueing))
+                .await?;
         }
         Some(_) => {}
     }
