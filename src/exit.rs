@@ -52,7 +52,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     let code = error
         .downcast_ref::<Exit>()
-        .map_or(Code::Failed, |exit| exit.code);
+        .map_or_else(|| of_cause(error), |exit| exit.code);
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -63,4 +63,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("tablao: {text}");
     ExitCode::from(code as u8)
+}
+
+/// The code of an error that brings none of its own.
+fn of_cause(error: &anyhow::Error) -> Code {
+    match error.downcast_ref::<tablao_net::Error>() {
+        Some(tablao_net::Error::Journal(tablao_journal::Error::Damage(_))) => Code::Damage,
+        _ => Code::Failed,
+    }
 }

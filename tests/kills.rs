@@ -47,8 +47,13 @@ struct Render {
 impl Render {
     /// Starts a Manager and submits; frames enough for so many kills in the middle.
     fn start(chance: &mut Chance) -> (Self, Process) {
+        Self::start_with(chance, Place::manager)
+    }
+
+    /// The same with whatever process plays the Manager.
+    fn start_with(chance: &mut Chance, manager: fn(&Place) -> Process) -> (Self, Process) {
         let place = Place::new(SHORT_LEASES);
-        let manager = place.manager();
+        let manager = manager(&place);
         let output = place.folder.join("frames");
         let watcher = Watcher::start(&output);
         let frames = 12.max(4 * u32::try_from(kills()).expect("a small number"));
@@ -100,6 +105,7 @@ impl Render {
             (status == "completed").then_some(())
         });
         self.check_frame_list();
+        self.check_event_list();
         let live = live_digest(&self.place.address);
         for worker in &mut workers {
             worker.stop();
@@ -121,9 +127,6 @@ impl Render {
     fn check_frame_list(&self) {
         let path = format!("/api/farm/v1/frames?job={}&limit=1000", self.job);
         let answer = http::get(&self.place.address, &path).expect("the Manager listens");
-        if answer.status == 404 {
-            return;
-        }
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let body = answer.json();
         let items = body["items"].as_array().expect("a list");
@@ -133,6 +136,34 @@ impl Render {
             .collect();
         let wanted: Vec<i64> = (1..=i64::from(self.frames)).collect();
         assert_eq!(numbers, wanted);
+    }
+}
+
+impl Render {
+    /// The events that the farm tells: each frame published once.
+    fn check_event_list(&self) {
+        let (mut published, mut after) = (BTreeMap::new(), String::new());
+        loop {
+            let path = format!("/api/farm/v1/events?job={}&limit=500{after}", self.job);
+            let answer = http::get(&self.place.address, &path).expect("the Manager listens");
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            let body = answer.json();
+            let items = body["items"].as_array().expect("a list");
+            let Some(last) = items.last() else {
+                break;
+            };
+            after = format!("&after={}", last["position"].as_str().expect("a position"));
+            for event in items
+                .iter()
+                .filter(|event| event["kind"] == "FramePublished")
+            {
+                *published
+                    .entry(event["data"]["key"]["number"].as_i64())
+                    .or_insert(0) += 1;
+            }
+        }
+        assert_eq!(published.len(), self.frames as usize, "{published:?}");
+        assert!(published.values().all(|count| *count == 1), "{published:?}");
     }
 }
 
@@ -162,19 +193,12 @@ fn check_publications(records: &[Recorded], files: &BTreeMap<PathBuf, blake3::Ha
 /// Position and digest as the live process tells them.
 fn live_digest(address: &str) -> Value {
     let answer = http::get(address, "/api/farm/v1/digest").expect("the Manager listens");
-    if answer.status == 404 {
-        return Value::Null;
-    }
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
 /// What the live process said is what a replay of its files says at the same position.
 fn check_replay(data: &std::path::Path, live: Value) {
-    if live.is_null() {
-        journals::site_digest(data);
-        return;
-    }
     let output = std::process::Command::new(farm_support::process::TABLAO)
         .args(["replay", "--json", "--at"])
         .arg(live["position"].as_str().expect("a position"))
@@ -259,6 +283,21 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
     assert!(lapsed(&records) > 0, "nobody's lease lapsed");
 }
 
+/// Protects the farm of one machine, Manager and Worker in one process, from that process's death.
+#[test]
+fn a_whole_farm_in_one_process_comes_back() {
+    let mut chance = Chance::announced("kill the whole farm");
+    let (mut render, mut farm) = Render::start_with(&mut chance, Place::up);
+    for round in 1..=kills() {
+        render.wait_for_a_moment(&mut chance);
+        farm.kill();
+        println!("farm killed, {round}, {} frames", render.watcher.frames());
+        leftovers::wait_until_none(&render.output);
+        farm = render.place.up();
+    }
+    render.finish(farm, Vec::new());
+}
+
 /// Protects a farm from a power cut: Manager and Worker die together, in either order.
 #[test]
 fn manager_and_worker_killed_together_come_back() {
@@ -286,4 +325,37 @@ fn manager_and_worker_killed_together_come_back() {
         }
     }
     render.finish(manager, vec![worker]);
+}
+
+/// The checks above are worth something only if the watcher sees what it is there for.
+#[test]
+fn the_watcher_sees_half_written_and_changed_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut content = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(scene::SIZE.0, scene::SIZE.1)
+        .write_to(&mut content, image::ImageFormat::Png)
+        .expect("a picture");
+    let content = content.into_inner();
+    let (half, replaced) = (
+        folder.path().join("half.png"),
+        folder.path().join("replaced.png"),
+    );
+    let gone = folder.path().join("gone.png");
+    let video = folder.path().join("half.mp4");
+    std::fs::write(&half, &content[..content.len() - 20]).expect("written");
+    std::fs::write(&replaced, &content).expect("written");
+    std::fs::write(&gone, &content).expect("written");
+    std::fs::write(&video, b"\0\0\0\x20ftypisom").expect("written");
+    let watcher = Watcher::start(folder.path());
+    until("three frames", || (watcher.frames() == 3).then_some(()));
+    let aside = folder.path().join(".aside");
+    std::fs::write(&aside, &content).expect("written");
+    std::fs::rename(&aside, &replaced).expect("renamed");
+    std::fs::remove_file(&gone).expect("removed");
+    let problems = watcher.problems();
+    for path in [&half, &replaced, &gone, &video] {
+        let path = path.display().to_string();
+        let seen = problems.iter().any(|problem| problem.starts_with(&path));
+        assert!(seen, "{path} is not in {problems:?}");
+    }
 }

@@ -150,7 +150,8 @@ impl Node {
             config,
             data,
         };
-        node.open_journals(clean)?;
+        node.open_journals(clean)
+            .map_err(|error| node.cause_of(error))?;
         Ok(node)
     }
 
@@ -184,6 +185,18 @@ impl Node {
             }
             Ok(())
         })
+    }
+
+    /// Where an engine has stopped because its journal failed, that is what is to be told.
+    fn cause_of(&self, error: Error) -> Error {
+        let engines = std::iter::once(&self.control).chain(&self.site);
+        let failure = engines
+            .filter_map(|engine| engine.failure().borrow().clone())
+            .next();
+        match (error, failure) {
+            (Error::Stopped(_), Some(what)) => Error::JournalFailed { what },
+            (error, _) => error,
+        }
     }
 
     /// Who this Server or Manager is.

@@ -90,11 +90,14 @@ fn run(
     workers: u32,
     link: Option<(String, Option<String>)>,
 ) -> anyhow::Result<()> {
-    let node = Arc::new(Node::start(&NodeOptions {
-        data: place.data.clone(),
-        role,
-        link,
-    })?);
+    let node = Arc::new(
+        Node::start(&NodeOptions {
+            data: place.data.clone(),
+            role,
+            link,
+        })
+        .map_err(|error| at_start(error, place))?,
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -116,6 +119,26 @@ fn run(
     }
     node.close();
     Ok(())
+}
+
+/// A full disk is the one failure that a person cures without us: it is told how.
+fn at_start(error: tablao_net::Error, place: &Place) -> anyhow::Error {
+    let is_full = match &error {
+        tablao_net::Error::Journal(error) => error.is_storage_full(),
+        tablao_net::Error::File { source, .. } | tablao_net::Error::Folder { source, .. } => {
+            source.kind() == std::io::ErrorKind::StorageFull
+        }
+        _ => false,
+    };
+    let error = anyhow::Error::new(error);
+    if !is_full {
+        return error;
+    }
+    let words = format!(
+        "{error:#}. Nothing acknowledged is lost; free some space for {} and start again",
+        place.data.display()
+    );
+    Exit::new(Code::Failed, words).into()
 }
 
 async fn serve_until_stopped(

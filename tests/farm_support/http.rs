@@ -107,17 +107,18 @@ impl Connection {
             chunked |= line.starts_with("transfer-encoding:") && line.contains("chunked");
         }
         let mut body = Vec::new();
-        if chunked {
-            loop {
+        loop {
+            if chunked {
                 length = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
-                self.take(length, &mut body)?;
+            }
+            self.take(length, &mut body)?;
+            if chunked {
                 self.line()?;
-                if length == 0 {
-                    return Ok(Answer { status, body });
-                }
+            }
+            if !chunked || length == 0 {
+                break;
             }
         }
-        self.take(length, &mut body)?;
         Ok(Answer { status, body })
     }
 

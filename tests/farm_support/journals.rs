@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tablao_core::entity::FrameKey;
-use tablao_core::{Digest, Event, Lsn, Recorded};
+use tablao_core::{Event, Recorded};
 use tablao_journal::{FileStore, Lsn as JournalLsn, Reader, RealFiles, Verified};
-use tablao_net::{engine, records};
-use tablao_projections::ReadModel;
+use tablao_net::records;
 
 /// The folders of the journals in a data directory that stands alone.
 pub(crate) fn folders(data: &Path) -> [PathBuf; 2] {
@@ -54,17 +53,4 @@ pub(crate) fn publications(records: &[Recorded]) -> BTreeMap<FrameKey, u32> {
         }
     }
     count
-}
-
-/// The site journal folded from its beginning.
-pub(crate) fn fold(data: &Path) -> ReadModel {
-    let mut model = ReadModel::new();
-    engine::fold(&reader(&folders(data)[1]), &mut model, None).expect("a journal that folds");
-    model
-}
-
-/// Where the site journal stands and what the farm is there.
-pub(crate) fn site_digest(data: &Path) -> (Lsn, Digest) {
-    let model = fold(data);
-    (model.farm().position(), model.farm().digest())
 }

@@ -90,3 +90,15 @@ pub(crate) fn echo_submission(name: &str) -> Value {
         "settings": { "message": "words", "sleep_duration_seconds": 0, "sleep_repeats": 2 },
     })
 }
+
+impl HandWorker {
+    /// Changes the priority of a task's job; an error when no answer comes.
+    pub(crate) fn try_priority(&mut self, task: &Value, priority: u64) -> std::io::Result<Answer> {
+        let job = task["job"].as_str().expect("an id");
+        let path = format!("/api/v3/jobs/{job}/setpriority");
+        let headers = [("Content-Type", "application/json")];
+        let body = json!({ "priority": priority }).to_string();
+        self.connection
+            .send("POST", &path, &headers, body.as_bytes())
+    }
+}
