@@ -92,6 +92,7 @@ pub struct LinkFile {
 pub struct Link {
     path: PathBuf,
     file: Mutex<Option<LinkFile>>,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Link {
@@ -138,6 +139,7 @@ impl Link {
         let link = Self {
             path,
             file: Mutex::new(None),
+            trouble: Mutex::new(None),
         };
         if let Some(file) = file {
             link.remember(file)?;
@@ -156,6 +158,17 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Why the link is down, and what to do about it; `None` while it holds.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, what: Option<&str>) {
+        let trouble = self.trouble.lock();
+        *trouble.unwrap_or_else(PoisonError::into_inner) = what.map(str::to_owned);
     }
 
     fn remember(&self, file: LinkFile) -> Result<(), Error> {

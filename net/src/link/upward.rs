@@ -45,6 +45,7 @@ pub async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
             Ok(()) | Err(Error::Stopped(_)) => return,
             Err(error) => in_words(&error),
         };
+        node.link.note_trouble(Some(&what));
         let held = linked_at.map_or(Duration::ZERO, |at: Instant| at.elapsed());
         let (wait, is_news) = retry.ended(held, &what);
         if is_news {
@@ -125,6 +126,7 @@ async fn session(
     let _ = engine.ask(Ask::system(follow)).await?;
     tracing::info!(server = caller.link().url, "linked to the Server");
     *linked_at = Some(Instant::now());
+    node.link.note_trouble(None);
     tokio::try_join!(
         pull(&caller, &mirror),
         push(&caller, engine, welcome.site_next),
