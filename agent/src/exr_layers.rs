@@ -36,7 +36,10 @@ pub(crate) fn decode(path: &Path) -> Option<DynamicImage> {
                 continue;
             };
             let is_combined = format!("{part}.{pass}").contains("Combined");
-            if best.as_ref().is_some_and(|(combined, _)| *combined || !is_combined) {
+            if best
+                .as_ref()
+                .is_some_and(|(combined, _)| *combined || !is_combined)
+            {
                 continue;
             }
             let size = (layer.size.width(), layer.size.height());
@@ -100,7 +103,10 @@ mod tests {
     #[test]
     fn passes_are_told_by_their_channel_names() {
         // Protects thumbnails of multilayer renders from showing a normal or depth pass.
-        assert_eq!(pass_of("ViewLayer.Combined.R", "R"), Some("ViewLayer.Combined"));
+        assert_eq!(
+            pass_of("ViewLayer.Combined.R", "R"),
+            Some("ViewLayer.Combined")
+        );
         assert_eq!(pass_of("R", "R"), Some(""));
         assert_eq!(pass_of("ViewLayer.ColoR", "R"), None);
         assert_eq!(pass_of("ViewLayer.Combined.G", "R"), None);

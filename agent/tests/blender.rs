@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Rendering with the real Blender: staging, publication, what exists, what is missing, and why.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 
@@ -16,7 +20,10 @@ fn scene(denoise: bool) -> &'static Path {
     static SCENES: OnceLock<(tempfile::TempDir, PathBuf, PathBuf)> = OnceLock::new();
     let (_, plain, denoised) = SCENES.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        let (plain, denoised) = (dir.path().join("plain.blend"), dir.path().join("denoise.blend"));
+        let (plain, denoised) = (
+            dir.path().join("plain.blend"),
+            dir.path().join("denoise.blend"),
+        );
         let script = format!(
             "import bpy\n\
              s = bpy.context.scene\n\
@@ -66,7 +73,10 @@ async fn run(tasks: Vec<Value>) -> (Manager, tempfile::TempDir, RunningWorker) {
 }
 
 fn numbers(frames: &[Value]) -> Vec<i64> {
-    frames.iter().map(|frame| frame["number"].as_i64().unwrap()).collect()
+    frames
+        .iter()
+        .map(|frame| frame["number"].as_i64().unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +95,12 @@ async fn frames_are_published_once_and_found_the_next_time() {
 
     let end = manager.task_end("first").await;
     assert_eq!(end["taskStatus"], "completed", "{}", manager.log("first"));
-    assert!(end["tablao"]["software"].as_str().unwrap().starts_with("Blender "));
+    assert!(
+        end["tablao"]["software"]
+            .as_str()
+            .unwrap()
+            .starts_with("Blender ")
+    );
     assert!(end["tablao"]["peak_memory_bytes"].as_u64().unwrap() > 10_000_000);
     let frames = manager.frames("first");
     assert_eq!(numbers(&frames), [1, 2]);
@@ -104,7 +119,10 @@ async fn frames_are_published_once_and_found_the_next_time() {
     manager.task_end("second").await;
     let frames = manager.frames("second");
     assert_eq!(numbers(&frames), [1, 2, 3]);
-    let outcomes: Vec<_> = frames.iter().map(|frame| frame["outcome"].as_str().unwrap()).collect();
+    let outcomes: Vec<_> = frames
+        .iter()
+        .map(|frame| frame["outcome"].as_str().unwrap())
+        .collect();
     assert_eq!(outcomes, ["found", "found", "published"]);
     assert_eq!(manager.steps("second"), 3);
     assert!(manager.log("second").contains("--render-frame 3\n"));
@@ -121,12 +139,16 @@ async fn frames_are_published_once_and_found_the_next_time() {
         .until("thumbnails", |heard| {
             (heard.thumbnails.len() == 8).then(|| {
                 let thumbnails = heard.thumbnails.iter();
-                thumbnails.map(|(name, ..)| name.clone()).collect::<Vec<_>>()
+                thumbnails
+                    .map(|(name, ..)| name.clone())
+                    .collect::<Vec<_>>()
             })
         })
         .await;
     assert_eq!(names[0], "shot-1/f_0001_thumbnail.jpg");
-    manager.until("a preview", |heard| (heard.previews > 0).then_some(())).await;
+    manager
+        .until("a preview", |heard| (heard.previews > 0).then_some(()))
+        .await;
     worker.shut_down().await;
 }
 
@@ -139,10 +161,17 @@ async fn other_formats_are_published_with_pictures() {
     let (manager, _dir, worker) = run(vec![
         task("jpeg", render(blend, &output("j"), "JPEG", "7", 1)),
         task("exr", render(blend, &output("e_##"), "OPEN_EXR", "7", 1)),
-        task("multi", render(blend, &output("m/"), "OPEN_EXR_MULTILAYER", "7", 1)),
+        task(
+            "multi",
+            render(blend, &output("m/"), "OPEN_EXR_MULTILAYER", "7", 1),
+        ),
     ])
     .await;
-    for (id, file) in [("jpeg", "j0007.jpg"), ("exr", "e_07.exr"), ("multi", "m/0007.exr")] {
+    for (id, file) in [
+        ("jpeg", "j0007.jpg"),
+        ("exr", "e_07.exr"),
+        ("multi", "m/0007.exr"),
+    ] {
         let end = manager.task_end(id).await;
         assert_eq!(end["taskStatus"], "completed", "{}", manager.log(id));
         let frames = manager.frames(id);
@@ -151,7 +180,9 @@ async fn other_formats_are_published_with_pictures() {
         assert!(out.path().join(file).exists());
     }
     manager
-        .until("three thumbnails", |heard| (heard.thumbnails.len() == 3).then_some(()))
+        .until("three thumbnails", |heard| {
+            (heard.thumbnails.len() == 3).then_some(())
+        })
         .await;
     worker.shut_down().await;
 }
@@ -161,8 +192,11 @@ async fn a_missing_feature_is_explained() {
     // Protects the artist from reading logs: Debian's Blender cannot denoise and ends with 1.
     let out = tempfile::tempdir().unwrap();
     let output = out.path().join("f_").display().to_string();
-    let (manager, _dir, worker) =
-        run(vec![task("denoise", render(scene(true), &output, "PNG", "1..2", 2))]).await;
+    let (manager, _dir, worker) = run(vec![task(
+        "denoise",
+        render(scene(true), &output, "PNG", "1..2", 2),
+    )])
+    .await;
     let end = manager.task_end("denoise").await;
     let log = manager.log("denoise");
     if log.contains("Build without OpenImageDenoiser") {
@@ -189,7 +223,10 @@ async fn a_content_blender_without_its_frames_is_a_failure() {
     commands[0]["parameters"]["args"][1] = json!(
         "import bpy, os\nbpy.app.handlers.render_write.append(lambda *a: (bpy.context.scene.frame_current == 2) and os._exit(0))"
     );
-    commands[0]["parameters"]["args"].as_array_mut().unwrap().swap(0, 0);
+    commands[0]["parameters"]["args"]
+        .as_array_mut()
+        .unwrap()
+        .swap(0, 0);
     let (manager, _dir, worker) = run(vec![task("holes", commands)]).await;
     let end = manager.task_end("holes").await;
     let log = manager.log("holes");
@@ -209,7 +246,9 @@ async fn output_of_a_script_stays_where_it_is_and_is_marked() {
     let mut commands = render(scene(false), "unused", "PNG", "1", 1);
     commands[0]["parameters"]["args"] = json!([
         "--python-expr",
-        format!("import bpy; bpy.context.scene.render.filepath = {own:?}; bpy.ops.render.render(write_still=True)"),
+        format!(
+            "import bpy; bpy.context.scene.render.filepath = {own:?}; bpy.ops.render.render(write_still=True)"
+        ),
     ]);
     let (manager, _dir, worker) = run(vec![task("script", commands)]).await;
     let end = manager.task_end("script").await;
@@ -233,7 +272,10 @@ async fn a_missing_blender_says_what_to_do() {
     let end = manager.task_end("none").await;
     assert_eq!(end["tablao"]["failure"]["class"], "bad_command");
     let reason = end["activity"].as_str().unwrap();
-    assert!(reason.contains("no-such-blender") && reason.contains("installed"), "{reason}");
+    assert!(
+        reason.contains("no-such-blender") && reason.contains("installed"),
+        "{reason}"
+    );
     worker.shut_down().await;
 }
 
@@ -243,7 +285,9 @@ async fn frames_become_a_film() {
     let out = tempfile::tempdir().unwrap();
     for number in 1..=5u8 {
         let frame = image::RgbImage::from_pixel(64, 36, image::Rgb([number * 40, 90, 30]));
-        frame.save(out.path().join(format!("f_{number:04}.png"))).unwrap();
+        frame
+            .save(out.path().join(format!("f_{number:04}.png")))
+            .unwrap();
     }
     let film = out.path().join("film.mp4");
     std::fs::write(&film, b"an older film").unwrap();
@@ -263,7 +307,10 @@ async fn frames_become_a_film() {
     ])
     .await;
     let refused = manager.task_end("refused").await;
-    assert!(refused["activity"].as_str().unwrap().contains("-y"), "{refused}");
+    assert!(
+        refused["activity"].as_str().unwrap().contains("-y"),
+        "{refused}"
+    );
     let end = manager.task_end("film").await;
     assert_eq!(end["taskStatus"], "completed", "{}", manager.log("film"));
     let probe = Command::new("ffprobe")

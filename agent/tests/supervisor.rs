@@ -4,6 +4,10 @@
 //! These tests start real processes and kill real ones. Each command holds a named pipe open;
 //! the pipe's end tells the test that every one of its processes is gone.
 #![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 
@@ -73,7 +77,13 @@ fn a_command_that_ends_takes_what_it_started_along() {
     let mut supervised = Supervised::start(&["sh", "-c", "setsid sleep 600 & sleep 600 & exit 3"]);
     assert!(matches!(supervised.note(), Note::Started { .. }));
     supervised.wait_all_gone();
-    let Note::Ended { exit, signal, peak_memory_bytes, left_behind } = supervised.note() else {
+    let Note::Ended {
+        exit,
+        signal,
+        peak_memory_bytes,
+        left_behind,
+    } = supervised.note()
+    else {
         panic!("no end");
     };
     assert_eq!((exit, signal), (Some(3), None));
@@ -93,7 +103,12 @@ fn an_order_to_stop_ends_a_family_that_does_not_listen() {
         let mut lifeline = supervised.supervisor.stdin.take().unwrap();
         lifeline.write_all(b"stop\n").unwrap();
         supervised.wait_all_gone();
-        let Note::Ended { exit: None, signal: Some(signal), .. } = supervised.note() else {
+        let Note::Ended {
+            exit: None,
+            signal: Some(signal),
+            ..
+        } = supervised.note()
+        else {
             panic!("no end by a signal");
         };
         assert_eq!(signal, if ignore_term { 9 } else { 15 });
@@ -128,8 +143,8 @@ fn a_program_that_is_not_there_is_told_so() {
     // Protects the reason in the task: "not found" and not "exit code 127".
     let mut supervised = Supervised::start(&["/no/such/program"]);
     let notes = [supervised.note(), supervised.note()];
-    let told = notes.iter().any(|note| {
-        matches!(note, Note::NotStarted { message } if message.contains("No such file"))
-    });
+    let told = notes.iter().any(
+        |note| matches!(note, Note::NotStarted { message } if message.contains("No such file")),
+    );
     assert!(told, "{notes:?}");
 }

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The Worker's life against a Manager over real HTTP: registration, statuses, tasks, refusals.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
 
 mod common;
 
@@ -81,7 +85,12 @@ async fn every_wrong_command_fails_with_what_to_do() {
     // Protects authors of job types: class and words for each kind of mistake.
     let (manager, _dir, worker) = started().await;
     let cases = [
-        ("unknown", json!([{ "name": "explode" }]), "bad_command", "blender-render, copy-file"),
+        (
+            "unknown",
+            json!([{ "name": "explode" }]),
+            "bad_command",
+            "blender-render, copy-file",
+        ),
         (
             "missing",
             json!([{ "name": "exec", "parameters": {} }]),
@@ -122,7 +131,10 @@ async fn every_wrong_command_fails_with_what_to_do() {
         assert_eq!(end["taskStatus"], "failed", "{id}");
         assert_eq!(end["tablao"]["failure"]["class"], class, "{id}: {end}");
         let activity = end["activity"].as_str().unwrap();
-        assert!(activity.starts_with("Failed: ") && activity.contains(words), "{activity}");
+        assert!(
+            activity.starts_with("Failed: ") && activity.contains(words),
+            "{activity}"
+        );
         assert!(manager.log(id).contains(activity), "{id}");
     }
     worker.shut_down().await;
@@ -167,14 +179,27 @@ async fn files_are_managed_without_losing_any() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["dest", "dest-2020-01-01_000000", "dest-2020-01-01_000000-001"]);
+    assert_eq!(
+        names,
+        [
+            "dest",
+            "dest-2020-01-01_000000",
+            "dest-2020-01-01_000000-001"
+        ]
+    );
     assert!(path("dest/a").exists());
 
     let missing = json!([{ "name": "move-directory", "parameters": {
         "src": path("nothing"), "dest": path("x") } }]);
     manager.change(|heard| heard.tasks.push_back(task("missing", missing)));
     let end = manager.task_end("missing").await;
-    assert!(end["activity"].as_str().unwrap().contains("`src` is invalid"), "{end}");
+    assert!(
+        end["activity"]
+            .as_str()
+            .unwrap()
+            .contains("`src` is invalid"),
+        "{end}"
+    );
     worker.shut_down().await;
 }
 
@@ -189,7 +214,10 @@ async fn a_quiet_line_comes_soon_and_a_huge_one_comes_whole() {
     log_with(&manager, "t", "> hello").await;
     log_with(&manager, "t", "> \u{FFFD}bad").await;
     let log = manager.log("t");
-    assert_eq!(log.matches('x').count(), 1_048_576 + script.matches('x').count());
+    assert_eq!(
+        log.matches('x').count(),
+        1_048_576 + script.matches('x').count()
+    );
     assert!(log.lines().all(|line| line.len() < 50_000));
     worker.shut_down().await;
 }
@@ -199,7 +227,9 @@ async fn an_immediate_status_change_stops_the_task() {
     // Protects "sleep now": the task's processes end, the status is told, waking works again.
     let (manager, _dir, worker) = started().await;
     manager.change(|heard| {
-        heard.tasks.push_back(task("t", exec("echo begun; sleep 600")));
+        heard
+            .tasks
+            .push_back(task("t", exec("echo begun; sleep 600")));
     });
     log_with(&manager, "t", "> begun").await;
     manager.change(|heard| {
@@ -229,7 +259,10 @@ async fn a_lazy_status_change_waits_for_the_task() {
     // Protects a render that may finish: the change comes with the next ask only.
     let (manager, dir, worker) = started().await;
     let gate = dir.path().join("gate");
-    let script = format!("echo begun; until [ -e {} ]; do sleep 0.1; done", gate.display());
+    let script = format!(
+        "echo begun; until [ -e {} ]; do sleep 0.1; done",
+        gate.display()
+    );
     manager.change(|heard| {
         heard.tasks.push_back(task("t", exec(&script)));
     });
@@ -297,7 +330,9 @@ async fn only_the_managers_own_word_makes_a_worker_register_anew() {
     let manager = Manager::start().await;
     let dir = tempfile::tempdir().unwrap();
     let worker = RunningWorker::start(&manager, dir.path());
-    manager.until("work", |heard| (heard.asks > 0).then_some(())).await;
+    manager
+        .until("work", |heard| (heard.asks > 0).then_some(()))
+        .await;
     worker.shut_down().await;
 
     manager.change(|heard| {
@@ -305,7 +340,9 @@ async fn only_the_managers_own_word_makes_a_worker_register_anew() {
         heard.sign_on_codes.extend([403, 502, 500]);
     });
     let worker = RunningWorker::start(&manager, dir.path());
-    manager.until("sign-on", |heard| (heard.sign_ons.len() >= 5).then_some(())).await;
+    manager
+        .until("sign-on", |heard| (heard.sign_ons.len() >= 5).then_some(()))
+        .await;
     worker.shut_down().await;
     manager.change(|heard| {
         assert_eq!(heard.registrations.len(), 1);
@@ -313,8 +350,14 @@ async fn only_the_managers_own_word_makes_a_worker_register_anew() {
         heard.sign_on_codes.push_back(403);
     });
     let worker = RunningWorker::start(&manager, dir.path());
-    manager.until("registration", |heard| (heard.registrations.len() == 2).then_some(())).await;
-    manager.until("sign-on", |heard| (heard.sign_ons.len() >= 7).then_some(())).await;
+    manager
+        .until("registration", |heard| {
+            (heard.registrations.len() == 2).then_some(())
+        })
+        .await;
+    manager
+        .until("sign-on", |heard| (heard.sign_ons.len() >= 7).then_some(()))
+        .await;
     worker.shut_down().await;
     let identity = std::fs::read_to_string(dir.path().join("worker.json")).unwrap();
     assert!(identity.contains("worker-2"), "{identity}");

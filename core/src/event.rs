@@ -8,17 +8,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, AttemptId, JobId, JobStatus, Lsn, ManagerId, RequestId, TagId, TaskId, TaskStatus,
-    Timestamp, WorkerId, WorkerStatus,
+    Actor, AttemptId, JobId, JobStatus, Lsn, ManagerId, RequestId, TagId, TaskStatus, Timestamp,
+    WorkerId, WorkerStatus,
     detail::Detail,
     entity::{
         DetailHash, FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule,
         StatusRequest,
     },
-    frames::FrameRanges,
 };
 
-pub use crate::kind::Event;
+pub use crate::{kind::Event, parts::*};
 
 /// An event at its place, as every fold receives it.
 #[derive(Clone, Debug)]
@@ -43,142 +42,6 @@ macro_rules! facts {
             $($(#[$fdoc])* pub $field: $type),*
         }
     )+};
-}
-
-/// What came of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// This many events follow in the same batch.
-    Events(u32),
-    /// Refused, with the refusal's code.
-    Refused(u16),
-}
-
-/// Where the body of a decision is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Body {
-    /// In the decision's details.
-    Inline,
-    /// A control blob with this BLAKE3 hash.
-    Blob([u8; 32]),
-    /// The events say it all (parts of a large submission).
-    Events,
-}
-
-/// Why an attempt was asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopCause {
-    /// Its job was canceled.
-    JobCanceled,
-    /// Its job failed.
-    JobFailed,
-    /// Its task was canceled.
-    TaskCanceled,
-    /// Its task is to run anew.
-    TaskRequeued,
-    /// Its worker was asked to change status at once.
-    WorkerAsked,
-}
-
-/// What kind of failure ended an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// Not said.
-    Unknown,
-    /// A process ended with an error.
-    Process,
-    /// The process ended well but did not produce what was asked.
-    MissingOutput,
-    /// The program lacks a feature that the scene asks for.
-    FeatureMissing,
-    /// Killed for memory.
-    OutOfMemory,
-    /// The command or its parameters are wrong.
-    BadCommand,
-    /// Killed by a signal.
-    Signal,
-    /// A file could not be read or written.
-    Io,
-    /// Took too long.
-    Timeout,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptOutcome {
-    /// Its task is done.
-    Completed,
-    /// It failed.
-    Failed {
-        /// What kind of failure.
-        class: FailureClass,
-        /// Exit code of the process.
-        exit: Option<i32>,
-        /// Signal that ended the process.
-        signal: Option<i32>,
-        /// Ended for want of memory.
-        out_of_memory: bool,
-    },
-    /// The worker was silent for too long.
-    Lapsed,
-    /// The worker gave it back.
-    Returned,
-    /// It stopped because it was asked to.
-    Canceled,
-    /// Another attempt took its place.
-    Superseded,
-}
-
-/// What a late report wanted to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LateReport {
-    /// That it started.
-    Started,
-    /// Steps.
-    Steps,
-    /// A frame.
-    Frame,
-    /// That it completed.
-    Completed,
-    /// That it failed.
-    Failed,
-}
-
-/// What becomes of the steps of tasks that change status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepsChange {
-    /// They stay.
-    Keep,
-    /// Back to zero.
-    Zero,
-    /// All done.
-    Total,
-}
-
-/// A new task in a chunk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NewTask {
-    /// Its name to the outside.
-    pub uuid: TaskId,
-    /// Index into the chunk's table of task types.
-    pub task_type: u16,
-    /// Priority within the job.
-    pub priority: i32,
-    /// Numbers of the tasks that must be completed first; they may come in later chunks.
-    pub depends_on: Vec<u32>,
-    /// Frames it renders.
-    pub frames: FrameRanges,
-    /// Steps in all.
-    pub steps_total: u32,
-    /// Hash of what it does.
-    pub content_hash: [u8; 32],
 }
 
 facts! {
@@ -659,10 +522,4 @@ facts! {
         /// The numbers that the rules read.
         policy: Policy,
     }
-}
-
-/// Bits of [`FramePublished::flags`].
-pub mod frame_flags {
-    /// Left where a script put it; not published by link.
-    pub const UNFENCED: u16 = 1;
 }

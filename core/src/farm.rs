@@ -269,9 +269,19 @@ impl Farm {
     }
 }
 
-/// The leaf of a job.
+/// The leaf of a job. Its chunks of tasks are left out: each task's leaf holds its chunk's hash,
+/// and a large job has thousands of chunks that would be hashed again with each of its events.
 pub(crate) fn job_leaf(job: &Job) -> Leaf {
-    Leaf::of(Domain::Job, &job.state)
+    let state = &job.state;
+    Leaf::of(
+        Domain::Job,
+        &(
+            (&state.facts, state.detail, state.sequence),
+            (state.status, state.status_detail, &state.holds),
+            (state.delete_marked, &state.blocked),
+            (state.changed_at, state.tasks_changed_at),
+        ),
+    )
 }
 
 /// The leaf of a task: its facts, its job and the hash of its chunk's details.

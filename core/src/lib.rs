@@ -18,6 +18,7 @@ pub mod frames;
 pub mod ids;
 pub mod kind;
 pub mod machine;
+mod parts;
 pub mod position;
 pub mod refusal;
 pub mod request;

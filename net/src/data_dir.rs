@@ -42,6 +42,7 @@ impl DataDir {
             "previews",
             "blobs",
             "scripts",
+            "storage",
         ] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(|source| Error::Folder { path, source })?;

@@ -179,6 +179,7 @@ mod tests {
         assert_eq!(part.size, part.bytes.len() as u64);
         let part = logs.read(job, task, 4, 6).unwrap();
         assert_eq!(String::from_utf8_lossy(&part.bytes), "two\nse");
-        assert_eq!(logs.tail(job, task, 12).unwrap(), "second\n");
+        assert_eq!(logs.tail(job, task, 10).unwrap(), "second\n");
+        assert_eq!(logs.tail(job, task, 12).unwrap(), "two\nsecond\n");
     }
 }

@@ -90,8 +90,11 @@ pub(crate) struct Recognised {
     pub(crate) view: String,
 }
 
-/// Finds out which of `frames` a file named `stem` holds, where `base` is the output's last part.
-pub(crate) fn recognise(base: &str, stem: &str, frames: &[i64]) -> Option<Recognised> {
+/// Finds out which frame a file named `stem` holds, where `base` is the output's last part and
+/// `frames` are those that were asked for, as far as they are known.
+pub(crate) fn recognise(base: &str, stem: &str, frames: Option<&[i64]>) -> Option<Recognised> {
+    let numbers = numbers_in(stem);
+    let frames = frames.unwrap_or(&numbers);
     frames.iter().find_map(|frame| {
         let rest = stem.strip_prefix(&frame_stem(base, *frame))?;
         let view = match rest {
@@ -104,6 +107,16 @@ pub(crate) fn recognise(base: &str, stem: &str, frames: &[i64]) -> Option<Recogn
             view: view.to_owned(),
         })
     })
+}
+
+/// All numbers in a name, the likeliest (last) first.
+fn numbers_in(name: &str) -> Vec<i64> {
+    let mut numbers: Vec<i64> = name
+        .split(|character: char| !character.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    numbers.reverse();
+    numbers
 }
 
 #[cfg(test)]
@@ -140,9 +153,13 @@ mod tests {
             let view = view.to_owned();
             Some(Recognised { frame, view })
         };
-        assert_eq!(recognise("f_#", "f_10", &[1, 10]), of(10, ""));
-        assert_eq!(recognise("f_", "f_0010_L", &[1, 10]), of(10, "L"));
-        assert_eq!(recognise("f_", "g_0010", &[1, 10]), None);
-        assert_eq!(recognise("f_", "f_0011", &[1, 10]), None);
+        assert_eq!(recognise("f_#", "f_10", Some(&[1, 10])), of(10, ""));
+        assert_eq!(recognise("f_", "f_0010_L", Some(&[1, 10])), of(10, "L"));
+        assert_eq!(recognise("f_", "g_0010", Some(&[1, 10])), None);
+        assert_eq!(recognise("f_", "f_0011", Some(&[1, 10])), None);
+        // Only the scene knew the frames.
+        assert_eq!(recognise("s2_", "s2_0017", None), of(17, ""));
+        assert_eq!(recognise("s2_", "s2_0017_R", None), of(17, "R"));
+        assert_eq!(recognise("s2_", "notes", None), None);
     }
 }

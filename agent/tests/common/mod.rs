@@ -75,7 +75,11 @@ impl Manager {
     }
 
     /// Waits until the test sees what it waits for.
-    pub(crate) async fn until<T>(&self, what: &str, mut seen: impl FnMut(&Heard) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut seen: impl FnMut(&Heard) -> Option<T>,
+    ) -> T {
         let mut changes = self.changed.subscribe();
         let wait = async {
             loop {
@@ -323,13 +327,7 @@ impl RunningWorker {
     }
 }
 
-/// The example program with `worker` and `supervise`; Cargo builds it beside the tests.
+/// The program with `worker` and `supervise`.
 pub(crate) fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().unwrap().parent().unwrap();
-    let path = target
-        .join("examples")
-        .join(format!("agent{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} was not built", path.display());
-    path
+    env!("CARGO_BIN_EXE_tablao-agent-program").into()
 }

@@ -102,12 +102,18 @@ pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Resul
 impl Engine {
     /// Starts the engine of one journal. Blocks while it recovers; call it off the runtime.
     pub fn start(options: &EngineOptions) -> Result<(Self, Started), Error> {
-        let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&options.journal_dir).map_err(
-            |source| Error::Folder {
-                path: options.journal_dir.clone(),
-                source,
-            },
-        )?);
+        let files = RealFiles::create(&options.journal_dir).map_err(|source| Error::Folder {
+            path: options.journal_dir.clone(),
+            source,
+        })?;
+        Self::start_on(Arc::new(files), options)
+    }
+
+    /// The same with the segments in a given file store; `journal_dir` is not looked at.
+    pub fn start_on(
+        files: Arc<dyn FileStore>,
+        options: &EngineOptions,
+    ) -> Result<(Self, Started), Error> {
         let new_id = JournalId(clock::new_id().into_bytes());
         let open = OpenOptions::new(new_id, clock::now().micros());
         let opened = Journal::open(Arc::clone(&files), &open)?;

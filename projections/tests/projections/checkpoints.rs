@@ -287,6 +287,26 @@ fn any_mismatch_of_the_stamp_discards() {
     assert!(load(&checkpoints, &history).is_none());
 }
 
+/// sled may lose the end of what was written and come up with rows of two checkpoints, each
+/// sound by itself. The seal over all rows is what tells.
+#[test]
+fn sound_rows_of_another_moment_are_noticed() {
+    let (_folder, store, history) = saved();
+    let earlier = fold(&history[..history.len() - 20]);
+    {
+        let rows = sled::open(&store)
+            .expect("nobody has it open")
+            .open_tree("a");
+        let rows = rows.expect("it is sound");
+        let (key, value) = earlier.to_rows().next().expect("the farm has a row");
+        assert!(rows.get(&key).expect("it is sound").is_some());
+        rows.insert(key, value).expect("it is sound");
+    }
+    let checkpoints = Checkpoints::open(&store);
+    let (from, model) = start(&checkpoints, &history);
+    assert!(from.is_none() && same(&model, &fold(&history)));
+}
+
 /// A store that took the process down while it was opened is not tried a second time.
 #[test]
 fn a_store_that_kills_its_process_is_deleted() {

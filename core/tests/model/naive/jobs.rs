@@ -208,7 +208,7 @@ impl NaiveFarm {
     fn tell_all_to_stop(&mut self, job: JobId) {
         for task in self.tasks_of_mut(job) {
             if let Some(run) = &mut task.run {
-                run.told_to_stop.get_or_insert(StopReason::TheJobEnds);
+                run.told_to_stop.get_or_insert(StopReason::JobEnds);
             }
         }
     }
@@ -322,8 +322,8 @@ impl NaiveFarm {
         }
         if task.run.is_some() {
             let reason = match wanted {
-                T::Canceled => StopReason::TheTaskIsCanceled,
-                T::Queued => StopReason::TheTaskShallRunAnew,
+                T::Canceled => StopReason::TaskIsCanceled,
+                T::Queued => StopReason::TaskShallRunAnew,
                 _ => return Err(No::TaskCannotBecomeThat),
             };
             let run = self.task_mut(id).run.as_mut();

@@ -143,9 +143,9 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum StopReason {
-    TheJobEnds,
-    TheTaskIsCanceled,
-    TheTaskShallRunAnew,
+    JobEnds,
+    TaskIsCanceled,
+    TaskShallRunAnew,
 }
 
 #[derive(Clone, Debug)]

@@ -175,7 +175,7 @@ impl NaiveFarm {
         let task = self.task(id).expect("it was running").clone();
         let job = self.job(task.job).expect("a task has its job").status;
         let canceled =
-            task.run.and_then(|run| run.told_to_stop) == Some(StopReason::TheTaskIsCanceled);
+            task.run.and_then(|run| run.told_to_stop) == Some(StopReason::TaskIsCanceled);
         let to = match job {
             JobStatus::CancelRequested | JobStatus::Canceled | JobStatus::Failed => {
                 TaskStatus::Canceled

@@ -5,12 +5,19 @@
 //! lane began to listen, then takes what is broadcast; whatever it missed (a slow reader, a gap) it
 //! reads from disk again. So nothing is lost and nothing is told twice.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::select_all;
 use tablao_core::{Actor, Event, Lsn, Recorded, event::Outcome};
 use tablao_journal::{Cursor, Lsn as JournalLsn};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
+};
 
 use crate::{
     engine::Batch,
@@ -21,7 +28,7 @@ use crate::{
     whole::Views,
 };
 
-/// How often a quiet feed looks for Managers that were linked meanwhile.
+/// How often a feed looks for Managers that were linked meanwhile, if no event tells of one.
 const LOOK_FOR_SITES: Duration = Duration::from_secs(15);
 
 /// Who decided what the records after a decision say.
@@ -120,6 +127,22 @@ impl Lane {
         Ok(())
     }
 
+    /// Has the lane's next record ready, if there is one already.
+    async fn prepare(&mut self) -> Result<(), Error> {
+        loop {
+            self.catch_up().await?;
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+            match self.receiver.try_recv() {
+                Ok(batch) => self.hear(Ok(batch))?,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Lagged(missed)) => self.hear(Err(RecvError::Lagged(missed)))?,
+                Err(TryRecvError::Closed) => self.hear(Err(RecvError::Closed))?,
+            }
+        }
+    }
+
     /// Takes what was broadcast.
     fn hear(&mut self, heard: Result<Batch, RecvError>) -> Result<(), Error> {
         match heard {
@@ -214,6 +237,7 @@ pub(super) struct Feed {
     node: SharedNode,
     lanes: Vec<Lane>,
     position: FarmPosition,
+    looked_for_sites: Instant,
 }
 
 impl Feed {
@@ -232,6 +256,7 @@ impl Feed {
             node,
             lanes,
             position,
+            looked_for_sites: Instant::now(),
         }
     }
 
@@ -243,7 +268,7 @@ impl Feed {
     /// The next record that is there already. Of several journals the earlier one comes first.
     pub(super) async fn next_now(&mut self) -> Result<Option<Told>, Error> {
         for lane in &mut self.lanes {
-            lane.catch_up().await?;
+            lane.prepare().await?;
         }
         let earliest = (self.lanes.iter_mut())
             .filter(|lane| !lane.ready.is_empty())
@@ -262,7 +287,11 @@ impl Feed {
             recorded: ready.recorded,
             cause: ready.cause,
         };
-        if matches!(told.recorded.event, Event::ManagerLinked(_)) {
+        let tells_of_a_site = matches!(
+            told.recorded.event,
+            Event::ManagerLinked(_) | Event::OriginAdvanced(_)
+        );
+        if tells_of_a_site || self.looked_for_sites.elapsed() >= LOOK_FOR_SITES {
             self.look_for_sites();
         }
         Ok(Some(told))
@@ -288,6 +317,7 @@ impl Feed {
 
     /// Adds the journals of Managers that were linked meanwhile, from their beginning.
     fn look_for_sites(&mut self) {
+        self.looked_for_sites = Instant::now();
         for view in self.node.sites() {
             let known = (self.lanes.iter()).any(|lane| lane.view.journal.id == view.journal.id);
             if !known {

@@ -3,7 +3,7 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use tablao_core::ManagerId;
+use tablao_core::{ManagerId, Timestamp};
 use tablao_projections::ManagerRow;
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,6 +18,9 @@ use crate::{
     whole::{Views, Whole},
 };
 
+/// A linked Manager asks for news at least every 30 s; beyond this its line counts as cut.
+const SILENT_MS_MAX: u64 = 45_000;
+
 /// A Manager.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Manager {
@@ -27,13 +30,13 @@ pub(super) struct Manager {
     /// `standalone`: this process, without a Server above. `self`: this process, linked to a
     /// Server. `linked`: another one below the same Server.
     role: &'static str,
-    /// What it says arrives here. One whose line is cut is shown as it last was.
+    /// It was heard within the last 45 s. One whose line is cut is shown as it last was.
     connected: bool,
     /// It may no longer link.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     revoked: bool,
-    /// When something of it last arrived here.
+    /// When it last called; absent where it did not since this process began.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time", nullable = false)]
     last_seen: Option<String>,
@@ -51,14 +54,22 @@ impl Manager {
         };
         let site = whole.sites.iter().find(|site| site.manager == row.id);
         let facts = whole.control.model.farm().managers().get(&row.id);
-        let heard = site.map(|site| site.model.farm().time());
+        let now = clock::now();
+        let heard = if own {
+            Some(now)
+        } else {
+            let mirror = node.mirrors.get(row.id);
+            mirror.map(|mirror| mirror.heard())
+        };
+        let heard = heard.filter(|heard| *heard > Timestamp::default());
+        let silent_ms = |heard: Timestamp| now.micros().saturating_sub(heard.micros()) / 1000;
         Self {
             id: row.id.to_string(),
             name: row.name.clone(),
             role,
-            connected: site.is_some(),
+            connected: heard.is_some_and(|heard| silent_ms(heard) < SILENT_MS_MAX),
             revoked: facts.is_some_and(|facts| facts.revoked),
-            last_seen: if own { Some(clock::now()) } else { heard }.map(rfc3339),
+            last_seen: heard.map(rfc3339),
             jobs: site.map_or(0, |site| site.model.farm().jobs().len()),
             workers: site.map_or(0, |site| site.model.workers().count()),
         }

@@ -12,11 +12,13 @@ mod types;
 mod worker;
 mod worker_auth;
 mod worker_mgt;
+mod worker_task;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{delete, get, post},
+    http::{Method, StatusCode, Uri},
+    routing::{any, delete, get, post},
 };
 
 use crate::node::SharedNode;
@@ -29,7 +31,7 @@ pub use worker_auth::WorkerIdentity;
 /// Routes under `/api/v3`.
 pub fn router(node: &SharedNode) -> Router<SharedNode> {
     let body_bytes_max = node.config.body_bytes_max;
-    let picture = post(worker::output_produced)
+    let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
         .route("/api/v3/version", get(meta::version))
@@ -48,11 +50,11 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/worker/sign-off", post(worker::sign_off))
         .route("/api/v3/worker/state", get(worker::state))
         .route("/api/v3/worker/state-changed", post(worker::state_changed))
-        .route("/api/v3/worker/task", post(worker::task))
-        .route("/api/v3/worker/task/{task}", post(worker::task_update))
+        .route("/api/v3/worker/task", post(worker_task::task))
+        .route("/api/v3/worker/task/{task}", post(worker_task::task_update))
         .route(
             "/api/v3/worker/task/{task}/may-i-run",
-            get(worker::may_i_run),
+            get(worker_task::may_i_run),
         )
         .route("/api/v3/worker/task/{task}/output-produced", picture)
         .route("/api/v3/worker-mgt/workers", get(worker_mgt::workers))
@@ -104,5 +106,16 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/tasks/{task}/logtail", get(tasks::log_tail))
         .route("/api/v3/tasks/{task}/log", get(tasks::log_info))
         .route("/api/v3/tasks/{task}/setstatus", post(tasks::set_status))
+        .method_not_allowed_fallback(no_such_method)
+        .route("/api/v3/{*rest}", any(no_such_route))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+}
+
+async fn no_such_route(uri: Uri) -> Problem {
+    Problem::not_found(format!("{} is no address of this API", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let message = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

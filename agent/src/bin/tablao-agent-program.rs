@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The Worker as a program of its own, for this crate's tests: `agent worker URL DATA`, and the
+//! The Worker as a program of its own, for this crate's tests: `tablao-agent-program worker URL DATA`, and the
 //! `supervise` subcommand that it needs.
 //!
 //! The product is `tablao worker`; what both run is the library.

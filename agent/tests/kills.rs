@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `kill -9` of a real Worker process while it works: nothing is left running, nothing is
+//! published twice, nothing that was to be said is lost.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is all that is asked for"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::{Manager, task};
+use serde_json::{Value, json};
+
+/// Name of an environment variable that marks every process of one test.
+const MARK: &str = "TABLAO_TEST_MARK";
+
+struct Process {
+    child: Child,
+    mark: String,
+}
+
+impl Process {
+    fn start(manager: &Manager, data_dir: &Path, mark: &str) -> Self {
+        let child = Command::new(common::program())
+            .arg("worker")
+            .arg(&manager.url)
+            .arg(data_dir)
+            .env(MARK, mark)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mark = format!("{MARK}={mark}");
+        Self { child, mark }
+    }
+
+    /// Kills the Worker and waits until no process that it had started is left.
+    async fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let gone = async {
+            while processes_with(&self.mark) > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone)
+            .await
+            .expect("processes of a killed worker are left");
+    }
+}
+
+fn processes_with(mark: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| {
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|pair| pair == mark.as_bytes())
+        })
+        .count()
+}
+
+/// Whether some file below `folder` contains these bytes.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, bytes);
+        }
+        let content = std::fs::read(&path).unwrap_or_default();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+fn render_task(attempt: usize, blend: &Path, out: &Path, frames: i64) -> Value {
+    let mut task = task(
+        "render",
+        json!([{
+            "name": "blender-render",
+            "parameters": {
+                "exe": "blender", "exeArgs": "-b -y", "blendfile": blend,
+                "args": ["-o", out.join("f_"), "-F", "PNG", "-f", format!("1..{frames}")],
+            },
+            "total_step_count": frames,
+        }]),
+    );
+    task["tablao"]["attempt"] = json!(format!("attempt-{attempt}"));
+    task
+}
+
+fn make_scene(path: &Path) {
+    let script = format!(
+        "import bpy\ns = bpy.context.scene\ns.render.engine = 'CYCLES'\ns.cycles.samples = 4\n\
+         s.cycles.use_denoising = False\ns.render.resolution_x, s.render.resolution_y = 160, 90\n\
+         s.render.resolution_percentage = 100\n\
+         bpy.ops.wm.save_as_mainfile(filepath={:?})",
+        path.display().to_string()
+    );
+    let made = Command::new("blender")
+        .args(["-b", "--factory-startup", "--python-expr", &script])
+        .output()
+        .expect("Blender is installed");
+    assert!(path.exists(), "{made:?}");
+}
+
+/// Inode and hash of every file under a final name; every one must be a whole picture.
+fn published_files(out: &Path) -> BTreeMap<String, (u64, String)> {
+    let Ok(entries) = std::fs::read_dir(out) else {
+        return BTreeMap::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| {
+            let content = std::fs::read(entry.path()).unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            image::load_from_memory(&content)
+                .unwrap_or_else(|error| panic!("{name} is not whole: {error}"));
+            let hash = blake3::hash(&content).to_hex().to_string();
+            (name, (entry.metadata().unwrap().ino(), hash))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
+    // Protects exactly-once frames: kills at different moments of a real render, and at the end
+    // one publication per frame, unchanged files, no process and no staging folder left.
+    const FRAMES: i64 = 24;
+    let manager = Manager::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out, blend) = (
+        dir.path().join("data"),
+        dir.path().join("out"),
+        dir.path().join("scene.blend"),
+    );
+    make_scene(&blend);
+    let mut known = BTreeMap::new();
+    for round in 0..6 {
+        let mark = format!("{}-{round}", dir.path().display());
+        manager.change(|heard| {
+            heard.tasks.clear();
+            heard
+                .tasks
+                .push_back(render_task(round, &blend, &out, FRAMES));
+        });
+        let before = manager.frames("render").len();
+        let process = Process::start(&manager, &data, &mark);
+        // In the first round the kill comes while the first frame is rendered.
+        let wanted = if round == 0 {
+            before
+        } else {
+            before + known.len() + 1 + round
+        };
+        manager
+            .until("some progress", |heard| {
+                let reports = heard
+                    .updates
+                    .iter()
+                    .filter_map(|(_, update)| update["tablao"]["frames"].as_array().map(Vec::len));
+                let is_running = heard
+                    .updates
+                    .iter()
+                    .any(|(_, update)| update["tablao"]["attempt"] == format!("attempt-{round}"));
+                (is_running && reports.sum::<usize>() >= wanted).then_some(())
+            })
+            .await;
+        // Different moments between two frames; no result depends on which.
+        tokio::time::sleep(Duration::from_millis(13 * (round as u64 + 1))).await;
+        process.kill().await;
+        let now = published_files(&out);
+        for (name, facts) in &known {
+            assert_eq!(
+                now.get(name),
+                Some(facts),
+                "{name} changed after its publication"
+            );
+        }
+        known = now;
+    }
+    assert!(
+        !known.is_empty() && known.len() < 24,
+        "the kills missed the render: {}",
+        known.len()
+    );
+
+    manager.change(|heard| heard.tasks.push_back(render_task(99, &blend, &out, FRAMES)));
+    let process = Process::start(&manager, &data, "last");
+    let end = manager.task_end("render").await;
+    assert_eq!(end["taskStatus"], "completed", "{end}");
+    process.kill().await;
+    let files = published_files(&out);
+    assert_eq!(files.len() as i64, FRAMES);
+    for (name, facts) in &known {
+        assert_eq!(
+            files.get(name),
+            Some(facts),
+            "{name} changed after its publication"
+        );
+    }
+    let mut publications: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for frame in manager.frames("render") {
+        if frame["outcome"] == "published" {
+            let number = frame["number"].as_i64().unwrap();
+            let hash = frame["hash"].as_str().unwrap().to_owned();
+            publications.entry(number).or_default().push(hash);
+        }
+    }
+    for number in 1..=FRAMES {
+        let reported = publications.remove(&number).unwrap_or_default();
+        let file = &files[&format!("f_{number:04}.png")];
+        // A report may be repeated when its acknowledgement was lost, never with other content.
+        assert!(
+            !reported.is_empty(),
+            "frame {number} was published and never reported"
+        );
+        assert!(
+            reported.iter().all(|hash| *hash == file.1),
+            "frame {number}"
+        );
+    }
+    assert!(!out.join(".tablao-staging").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
+    // Protects a finished task whose report the Manager could not take before the kill.
+    let manager = Manager::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let gate = dir.path().join("gate");
+    let script = format!(
+        "echo begun; until [ -e {} ]; do sleep 0.1; done",
+        gate.display()
+    );
+    let commands =
+        json!([{ "name": "exec", "parameters": { "exe": "sh", "args": ["-c", script] } }]);
+    manager.change(|heard| heard.tasks.push_back(task("t", commands)));
+    let data = dir.path().join("data");
+    let process = Process::start(&manager, &data, "first");
+    manager
+        .until("the start", |heard| {
+            (!heard.updates.is_empty()).then_some(())
+        })
+        .await;
+    manager.change(|heard| heard.update_code = 503);
+    std::fs::write(&gate, b"").unwrap();
+    let outbox = data.join("outbox");
+    let stored = async {
+        while !holds(&outbox, b"\"completed\"") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored)
+        .await
+        .expect("the end is in the outbox");
+    process.kill().await;
+
+    manager.change(|heard| heard.update_code = 0);
+    let process = Process::start(&manager, &data, "second");
+    assert_eq!(manager.task_end("t").await["taskStatus"], "completed");
+    manager.change(|heard| {
+        let held = &heard.sign_ons.last().unwrap()["tablao"]["held_attempts"];
+        assert_eq!(held, &json!(["attempt-t"]));
+    });
+    process.kill().await;
+}
