@@ -2,6 +2,8 @@
 //! `/api/farm/v1/events`: a stream that can be cut at any event and goes on exactly there, and
 //! the shape of what it tells.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use serde_json::{Value, json};
