@@ -193,7 +193,7 @@ fn code_of(status: StatusCode) -> Code {
         // What was given cannot be used: unknown type, wrong value, not an id.
         400 | 413 => Code::Usage,
         401 | 403 | 409 | 412 | 422 | 423 | 429 | 501 | 507 => Code::Refused,
-        502 | 503 | 504 => Code::Unreachable,
+        502..=504 => Code::Unreachable,
         _ => Code::Failed,
     }
 }

@@ -42,6 +42,7 @@ impl DataDir {
             "previews",
             "blobs",
             "scripts",
+            "storage",
         ] {
             // Joining nothing would leave a separator at the end of what is shown.
             let path = match part {

@@ -204,8 +204,7 @@ fn lookup<'a>(variable: &'a Variable, audience: Audience, platform: &str) -> Opt
     };
     let found = |wanted: &str| {
         (variable.values.iter().filter(for_audience))
-            .filter(|value| names(value, wanted))
-            .next_back()
+            .rfind(|value| names(value, wanted))
             .map(|value| value.value.as_str())
     };
     found(platform).or_else(|| found("all"))

@@ -146,6 +146,14 @@ impl EngineThread {
                     self.parked.park(worker, ParkedAsk { ask, reply, until });
                     return Ok(false);
                 }
+                // Asking may itself have freed a task (the worker let one go): once that is applied
+                // the ask is decided anew, or it would sleep on the task it freed.
+                if decided.answer == Answer::NoTask && !decided.events.is_empty() {
+                    let (nobody, _) = oneshot::channel();
+                    self.record(&ask, &env, decided, nobody)?;
+                    self.decide(ask, reply, until)?;
+                    return Ok(true);
+                }
                 if decided.events.is_empty() {
                     self.answer_at_present(reply, Ok(decided.answer));
                     return Ok(false);
