@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header::HeaderValue};
 use serde_json::Value;
 
 use crate::exit::{Code, Exit};
@@ -26,6 +26,8 @@ pub(crate) struct Address {
     /// The farm's address.
     #[arg(
         long,
+        global = true,
+        help_heading = "Farm",
         value_name = "URL",
         env = "TABLAO_URL",
         default_value = "http://127.0.0.1:8080"
@@ -34,6 +36,8 @@ pub(crate) struct Address {
     /// A token, where the farm asks for one.
     #[arg(
         long,
+        global = true,
+        help_heading = "Farm",
         value_name = "TOKEN",
         env = "TABLAO_TOKEN",
         hide_env_values = true
@@ -96,6 +100,18 @@ impl Farm {
         answer.text().await.context("read the farm's answer")
     }
 
+    /// Reads bytes.
+    pub(crate) async fn bytes(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<Vec<u8>> {
+        let request = self.request(Method::GET, path).query(query);
+        let answer = self.checked(request.send().await).await?;
+        let bytes = answer.bytes().await.context("read the farm's answer")?;
+        Ok(bytes.to_vec())
+    }
+
     /// Sends a change.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path).json(body);
@@ -138,7 +154,12 @@ impl Farm {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        // While the farm asks for no token, this is who it notes down.
+        let user = std::env::var("USER").or_else(|_| std::env::var("USERNAME"));
+        if let Some(user) = user.ok().and_then(|user| HeaderValue::from_str(&user).ok()) {
+            request = request.header("Tablao-User", user);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -176,7 +197,7 @@ fn code_of(status: StatusCode) -> Code {
         // What was given cannot be used: unknown type, wrong value, not an id.
         400 | 413 => Code::Usage,
         401 | 403 | 409 | 412 | 422 | 423 | 429 | 501 | 507 => Code::Refused,
-        502 | 503 | 504 => Code::Unreachable,
+        502..=504 => Code::Unreachable,
         _ => Code::Failed,
     }
 }

@@ -45,9 +45,14 @@ impl std::error::Error for Exit {}
 
 /// Tells the error with its causes and gives the code to end with.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let io = error.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
     let code = error
         .downcast_ref::<Exit>()
-        .map_or(Code::Failed, |exit| exit.code);
+        .map_or_else(|| of_cause(error), |exit| exit.code);
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -58,4 +63,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("tablao: {text}");
     ExitCode::from(code as u8)
+}
+
+/// The code of an error that brings none of its own.
+fn of_cause(error: &anyhow::Error) -> Code {
+    match error.downcast_ref::<tablao_net::Error>() {
+        Some(tablao_net::Error::Journal(tablao_journal::Error::Damage(_))) => Code::Damage,
+        _ => Code::Failed,
+    }
 }

@@ -63,6 +63,15 @@ impl JournalFolder {
         reader.verify().map_err(|error| self.explain(error))
     }
 
+    /// Looks at the newest segment whole. Whoever only reads records stops where they stop making
+    /// sense and cannot tell a write that was cut off from damage; this can.
+    pub(crate) fn check_end(&self, reader: &Reader) -> anyhow::Result<()> {
+        match reader.info() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
     /// Puts the journal's name to an error of it; damage ends with its own code.
     pub(crate) fn explain(&self, error: Error) -> anyhow::Error {
         match error {

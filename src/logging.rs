@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the program's own log goes: standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -11,13 +13,20 @@ pub(crate) struct Logging {
     #[arg(
         long,
         global = true,
+        help_heading = "Log",
         env = "TABLAO_LOG",
         default_value = "info",
         value_name = "FILTER"
     )]
     log: String,
     /// How to write the log.
-    #[arg(long, global = true, env = "TABLAO_LOG_FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Log",
+        env = "TABLAO_LOG_FORMAT",
+        default_value = "text"
+    )]
     log_format: Format,
 }
 
@@ -36,7 +45,10 @@ impl Logging {
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
         match self.log_format {
-            Format::Text => builder.with_target(false).init(),
+            Format::Text => builder
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .init(),
             Format::Json => builder.json().init(),
         }
     }

@@ -8,6 +8,7 @@ mod exit;
 mod follow;
 mod journals;
 mod logging;
+mod output;
 mod progress;
 
 use clap::Parser;

@@ -47,14 +47,24 @@ struct Render {
 impl Render {
     /// Starts a Manager and submits; frames enough for so many kills in the middle.
     fn start(chance: &mut Chance) -> (Self, Process) {
+        Self::start_with(chance, Place::manager, None)
+    }
+
+    /// The same with whatever process plays the Manager, and the job submitted at another address.
+    fn start_with(
+        chance: &mut Chance,
+        manager: impl FnOnce(&Place) -> Process,
+        server: Option<&str>,
+    ) -> (Self, Process) {
         let place = Place::new(SHORT_LEASES);
-        let manager = place.manager();
+        let manager = manager(&place);
         let output = place.folder.join("frames");
         let watcher = Watcher::start(&output);
         let frames = 12.max(4 * u32::try_from(kills()).expect("a small number"));
         let chunk_size = 1 + u32::try_from(chance.below(3)).expect("a small number");
         let submission = scene::submission(frames, chunk_size, &output);
-        let mut connection = Connection::open(&place.address).expect("the Manager listens");
+        let address = server.unwrap_or(&place.address);
+        let mut connection = Connection::open(address).expect("somebody listens");
         let answer = connection.json("POST", "/api/v3/jobs", &submission);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let job = answer.json()["id"].as_str().expect("an id").to_owned();
@@ -71,7 +81,12 @@ impl Render {
     }
 
     fn status(&self) -> Option<String> {
-        let answer = http::get(&self.place.address, &format!("/api/v3/jobs/{}", self.job)).ok()?;
+        self.status_at(&self.place.address)
+    }
+
+    /// The job's status as this process shows it; nothing while it does not answer.
+    fn status_at(&self, address: &str) -> Option<String> {
+        let answer = http::get(address, &format!("/api/v3/jobs/{}", self.job)).ok()?;
         assert_eq!(answer.status, 200, "the job is lost: {}", answer.text());
         Some(answer.json()["status"].as_str()?.to_owned())
     }
@@ -100,6 +115,7 @@ impl Render {
             (status == "completed").then_some(())
         });
         self.check_frame_list();
+        self.check_event_list();
         let live = live_digest(&self.place.address);
         for worker in &mut workers {
             worker.stop();
@@ -130,6 +146,34 @@ impl Render {
             .collect();
         let wanted: Vec<i64> = (1..=i64::from(self.frames)).collect();
         assert_eq!(numbers, wanted);
+    }
+}
+
+impl Render {
+    /// The events that the farm tells: each frame published once.
+    fn check_event_list(&self) {
+        let (mut published, mut after) = (BTreeMap::new(), String::new());
+        loop {
+            let path = format!("/api/farm/v1/events?job={}&limit=500{after}", self.job);
+            let answer = http::get(&self.place.address, &path).expect("the Manager listens");
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            let body = answer.json();
+            let items = body["items"].as_array().expect("a list");
+            let Some(last) = items.last() else {
+                break;
+            };
+            after = format!("&after={}", last["position"].as_str().expect("a position"));
+            for event in items
+                .iter()
+                .filter(|event| event["kind"] == "FramePublished")
+            {
+                *published
+                    .entry(event["data"]["key"]["number"].as_i64())
+                    .or_insert(0) += 1;
+            }
+        }
+        assert_eq!(published.len(), self.frames as usize, "{published:?}");
+        assert!(published.values().all(|count| *count == 1), "{published:?}");
     }
 }
 
@@ -249,6 +293,21 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
     assert!(lapsed(&records) > 0, "nobody's lease lapsed");
 }
 
+/// Protects the farm of one machine, Manager and Worker in one process, from that process's death.
+#[test]
+fn a_whole_farm_in_one_process_comes_back() {
+    let mut chance = Chance::announced("kill the whole farm");
+    let (mut render, mut farm) = Render::start_with(&mut chance, Place::up, None);
+    for round in 1..=kills() {
+        render.wait_for_a_moment(&mut chance);
+        farm.kill();
+        println!("farm killed, {round}, {} frames", render.watcher.frames());
+        leftovers::wait_until_none(&render.output);
+        farm = render.place.up();
+    }
+    render.finish(farm, Vec::new());
+}
+
 /// Protects a farm from a power cut: Manager and Worker die together, in either order.
 #[test]
 fn manager_and_worker_killed_together_come_back() {
@@ -276,4 +335,105 @@ fn manager_and_worker_killed_together_come_back() {
         }
     }
     render.finish(manager, vec![worker]);
+}
+
+/// Protects a job that was submitted at the Server from the Server's death, alone and together
+/// with its Manager: the site renders on without it, and what it had acknowledged is there when it
+/// comes back, with a mirror that is the Manager's own history.
+#[test]
+fn a_killed_server_comes_back_and_shows_what_its_manager_did() {
+    let mut chance = Chance::announced("kill the Server");
+    let above = Place::new("");
+    let mut server = above.server();
+    let mut connection = Connection::open(&above.address).expect("the Server listens");
+    let answer = connection.json("POST", "/api/farm/v1/link-tokens", &Value::Null);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = answer.json()["token"].as_str().expect("a token").to_owned();
+    let link = |place: &Place| {
+        let manager = place.manager_below(&above.address, &token);
+        until("the link to the Server", || {
+            let body = http::get(&above.address, "/api/farm/v1/managers")
+                .ok()?
+                .json();
+            let items = body["items"].as_array()?.clone();
+            items
+                .iter()
+                .any(|manager| manager["role"] == "linked")
+                .then_some(())
+        });
+        manager
+    };
+    let (mut render, mut manager) = Render::start_with(&mut chance, link, Some(&above.address));
+    let worker = render.place.worker("worker");
+    for round in 1..=kills() {
+        render.wait_for_a_moment(&mut chance);
+        server.kill();
+        let both = round % 2 == 0;
+        if both {
+            manager.kill();
+        }
+        println!(
+            "Server killed, {round}, both: {both}, {} frames",
+            render.watcher.frames()
+        );
+        chance.pause(1500);
+        if both {
+            // The link is remembered, and the Manager starts without the Server.
+            manager = render.place.manager();
+        }
+        server = above.server();
+    }
+    until("the end of the job at the Server", || {
+        (render.status_at(&above.address)? == "completed").then_some(())
+    });
+    let site = render.place.data.join("journal/site");
+    let mirrors = above.data.join("journal/mirrors");
+    let mirror = std::fs::read_dir(mirrors)
+        .expect("mirrors")
+        .flatten()
+        .next();
+    let mirror = mirror.expect("the Manager's mirror").path();
+    server.stop();
+    let copied = journals::reader(&mirror).verify().expect("a whole mirror");
+    let own = journals::reader(&site)
+        .chain_before(copied.next)
+        .expect("readable");
+    assert_eq!(own, Some(copied.chain), "the mirror has another history");
+    journals::reader(&above.data.join("journal/control"))
+        .verify()
+        .expect("whole");
+    render.finish(manager, vec![worker]);
+}
+
+/// The checks above are worth something only if the watcher sees what it is there for.
+#[test]
+fn the_watcher_sees_half_written_and_changed_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut content = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(scene::SIZE.0, scene::SIZE.1)
+        .write_to(&mut content, image::ImageFormat::Png)
+        .expect("a picture");
+    let content = content.into_inner();
+    let (half, replaced) = (
+        folder.path().join("half.png"),
+        folder.path().join("replaced.png"),
+    );
+    let gone = folder.path().join("gone.png");
+    let video = folder.path().join("half.mp4");
+    std::fs::write(&half, &content[..content.len() - 20]).expect("written");
+    std::fs::write(&replaced, &content).expect("written");
+    std::fs::write(&gone, &content).expect("written");
+    std::fs::write(&video, b"\0\0\0\x20ftypisom").expect("written");
+    let watcher = Watcher::start(folder.path());
+    until("three frames", || (watcher.frames() == 3).then_some(()));
+    let aside = folder.path().join(".aside");
+    std::fs::write(&aside, &content).expect("written");
+    std::fs::rename(&aside, &replaced).expect("renamed");
+    std::fs::remove_file(&gone).expect("removed");
+    let problems = watcher.problems();
+    for path in [&half, &replaced, &gone, &video] {
+        let path = path.display().to_string();
+        let seen = problems.iter().any(|problem| problem.starts_with(&path));
+        assert!(seen, "{path} is not in {problems:?}");
+    }
 }

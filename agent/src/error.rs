@@ -35,6 +35,14 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The journal of the outbox failed.
+    #[error("use the outbox {path}: {source}")]
+    Outbox {
+        /// Its folder.
+        path: PathBuf,
+        /// What the journal said.
+        source: tablao_journal::Error,
+    },
     /// The address of the Manager is not one.
     #[error("understand the manager's address `{0}`; it looks like http://host:8080")]
     ManagerUrl(String),

@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::outbox::{Entry, Outbox, OutboxFailed, Seq, Sync};
+use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
 use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
 
 /// A chunk is sent when it is larger than this.
@@ -188,7 +188,7 @@ impl Reporter {
         let pending = {
             let mut log = self.log.lock().expect("no holder panics");
             let entry = self.with_log(&mut log, update);
-            self.outbox.enqueue(entry, Sync::Required)?
+            self.outbox.enqueue(entry)?
         };
         pending.written().await
     }

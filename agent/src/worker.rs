@@ -69,7 +69,7 @@ impl Worker {
         shutdown: watch::Receiver<bool>,
     ) -> Result<ExitReason, Error> {
         let client = Client::new(&options.manager_url)?;
-        let outbox_file = options.data_dir.join("outbox.jsonl");
+        let outbox_file = options.data_dir.join("outbox");
         let outbox = Outbox::open(&outbox_file)?;
         let failed = |failed: OutboxFailed| outbox_error(&outbox_file, &failed);
         settle::settle(&outbox).await.map_err(failed)?;
@@ -121,7 +121,7 @@ impl Worker {
             current: self.current.clone(),
             refused_file: self.options.data_dir.join("outbox.refused.jsonl"),
         };
-        let path = self.options.data_dir.join("outbox.jsonl");
+        let path = self.options.data_dir.join("outbox");
         let pictures = media::run(self.outbox.clone(), self.client.clone());
         tokio::select! {
             reason = self.follow(first) => reason,
@@ -317,7 +317,7 @@ impl Worker {
 
     /// Asks for a task when everything before has been said.
     async fn ask(&self, wait: Duration) -> Result<Result<TaskAnswer, CallError>, Error> {
-        let path = self.options.data_dir.join("outbox.jsonl");
+        let path = self.options.data_dir.join("outbox");
         let drained = self.outbox.drained().await;
         drained.map_err(|failed| outbox_error(&path, &failed))?;
         Ok(self.client.task(wait).await)
@@ -336,7 +336,7 @@ impl Worker {
                 run.await
             }
         };
-        let path = self.options.data_dir.join("outbox.jsonl");
+        let path = self.options.data_dir.join("outbox");
         result.map_err(|failed| outbox_error(&path, &failed))
     }
 

@@ -115,7 +115,9 @@ refusals! {
         worker: WorkerId,
     },
     15 /// The Manager is not known or revoked.
-    #[error("manager is not linked here")]
+    #[error(
+        "no such manager is linked here; link one with `tablao manager --server URL --link-token TOKEN`"
+    )]
     UnknownManager {
         /// The id asked for.
         manager: crate::ManagerId,

@@ -408,6 +408,8 @@ requests! {
         request: RequestId,
         /// The job.
         job: JobId,
+        /// The Manager whose mirror shows it: for a job that was not placed but submitted there.
+        seen_at: Option<ManagerId>,
         /// What is to be done.
         verb: RemoteVerb,
         /// Why.
@@ -444,5 +446,16 @@ requests! {
         control_journal: [u8; 16],
         /// The Server's address.
         url: String,
+    },
+    68 /// Carry out what the Server wants of a job, and settle it in the same decision.
+    CarryOut {
+        /// Position of the wish in the control journal.
+        control: Lsn,
+        /// The job.
+        job: JobId,
+        /// What is to be done.
+        verb: RemoteVerb,
+        /// Why.
+        reason: String,
     },
 }

@@ -97,6 +97,7 @@ fn control(ride: &mut Ride) {
         Request::AcceptRemote {
             request: RequestId::new(Uuid::from_u128(1)),
             job,
+            seen_at: None,
             verb: RemoteVerb::SetStatus(JobStatus::CancelRequested),
             reason: "somebody wants it".to_owned(),
         },

@@ -244,18 +244,18 @@ fn windows_paths() {
 #[test]
 fn timestamp_in_the_output_path() {
     let job = render(changed(
-        json!({"render_output_path": "/root/{timestamp}/{keep}/######"}),
+        json!({"render_output_path": "/srv/{timestamp}/{keep}/######"}),
     ));
     assert_eq!(
         job.settings["render_output_path"],
-        "/root/2006-01-02_150405/{keep}/######"
+        "/srv/2006-01-02_150405/{keep}/######"
     );
     assert_eq!(
         argument(&job, 0, "--render-output"),
-        "/root/2006-01-02_150405/{keep}/######"
+        "/srv/2006-01-02_150405/{keep}/######"
     );
     let video = &job.tasks[4].commands[0].parameters;
-    assert_eq!(video["inputGlob"], "/root/2006-01-02_150405/{keep}/*.png");
+    assert_eq!(video["inputGlob"], "/srv/2006-01-02_150405/{keep}/*.png");
 }
 
 /// Chunks span gaps; Blender gets its own notation; the video's name stays short.

@@ -42,8 +42,13 @@ impl DataDir {
             "previews",
             "blobs",
             "scripts",
+            "storage",
         ] {
-            let path = root.join(part);
+            // Joining nothing would leave a separator at the end of what is shown.
+            let path = match part {
+                "" => root.to_owned(),
+                part => root.join(part),
+            };
             fs::create_dir_all(&path).map_err(|source| Error::Folder { path, source })?;
         }
         let lock = lock(root)?;

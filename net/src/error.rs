@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A folder of the data directory cannot be used.
-    #[error("use the folder {path}")]
+    #[error("use the folder {path} (may this user write there? choose another place with --data)")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -75,6 +75,12 @@ pub enum Error {
     /// A record of another build.
     #[error(transparent)]
     Record(#[from] crate::records::Error),
+    /// The journal could not be written while starting.
+    #[error("write the journal: {what}")]
+    JournalFailed {
+        /// What the first failure was.
+        what: String,
+    },
     /// The engine ended.
     #[error(transparent)]
     Stopped(#[from] crate::engine::Stopped),

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tablao_core::{
-    Actor, Answer, JobId, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId, codec,
-    decide::Asker, entity::JobSource, event::Body, request::NewJob,
+    Actor, Answer, JobId, JobStatus, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId,
+    codec, decide::Asker, entity::JobSource, event::Body, request::NewJob,
 };
 use tablao_jobtypes::JobTypes;
 use tablao_journal::Authority;
@@ -150,7 +150,8 @@ impl Node {
             config,
             data,
         };
-        node.open_journals(clean)?;
+        node.open_journals(clean)
+            .map_err(|error| node.cause_of(error))?;
         Ok(node)
     }
 
@@ -172,7 +173,11 @@ impl Node {
                     .await?;
             }
             if let Some(site) = &self.site {
-                site.open_journal(manager, site_clean).await?;
+                if self.link.is_linked() {
+                    site.open_linked_journal(manager, site_clean).await?;
+                } else {
+                    site.open_journal(manager, site_clean).await?;
+                }
                 let apply = Request::ApplyConfig {
                     policy: self.config.policy(),
                     text: toml::to_string(&self.config).unwrap_or_default(),
@@ -184,6 +189,18 @@ impl Node {
             }
             Ok(())
         })
+    }
+
+    /// Where an engine has stopped because its journal failed, that is what is to be told.
+    fn cause_of(&self, error: Error) -> Error {
+        let engines = std::iter::once(&self.control).chain(&self.site);
+        let failure = engines
+            .filter_map(|engine| engine.failure().borrow().clone())
+            .next();
+        match (error, failure) {
+            (Error::Stopped(_), Some(what)) => Error::JournalFailed { what },
+            (error, _) => error,
+        }
     }
 
     /// Who this Server or Manager is.
@@ -239,7 +256,7 @@ impl Node {
         key: Option<[u8; 32]>,
     ) -> Result<Reply, Stopped> {
         let chunk = std::mem::take(&mut job.chunk);
-        let mut pieces = submission::split(chunk).into_iter();
+        let pieces = submission::split(chunk);
         let id = job.facts.job;
         let ask = |request| Ask {
             request,
@@ -249,7 +266,7 @@ impl Node {
             body: Body::Events,
         };
         if pieces.len() <= 1 {
-            job.chunk = pieces.next().unwrap_or_default();
+            job.chunk = pieces.into_iter().next().unwrap_or_default();
             let request = Request::SubmitJob { job: Box::new(job) };
             return engine
                 .ask(Ask {
@@ -270,7 +287,14 @@ impl Node {
             // An earlier submission with the same key, or a refusal.
             other => return Ok(other),
         }
+        // A placement that was cut off goes on behind the tasks that are there.
+        let Some(there) = Self::tasks_there(engine, id) else {
+            return Ok(Ok(Answer::Job(id)));
+        };
         for chunk in pieces {
+            if (chunk.first_number as usize) < there {
+                continue;
+            }
             let request = Request::AddTasks {
                 job: id,
                 chunk: Box::new(chunk),
@@ -284,6 +308,13 @@ impl Node {
             }
         }
         engine.ask(ask(Request::ReadyJob { job: id })).await
+    }
+
+    /// How many tasks a job has that is still being written down; `None` when it is whole.
+    fn tasks_there(engine: &Engine, job: JobId) -> Option<usize> {
+        let model = engine.model();
+        let job = model.farm().jobs().get(&job)?;
+        (job.state.status == JobStatus::UnderConstruction).then_some(job.tasks.len())
     }
 
     /// At the Server: places a job at a Manager, to be carried out there. The compiled
@@ -390,7 +421,7 @@ impl Node {
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&manager);
             if let Some(site) = node.mirrors.get(manager) {
-                let (next, chain) = (site.next(), site.chain());
+                let (next, chain) = site.head();
                 let lsn = tablao_core::Lsn::new(next.saturating_sub(1));
                 let request = Request::AdvanceOrigin {
                     manager,

@@ -27,7 +27,11 @@ struct Place {
     until_stdin_closes: bool,
 }
 
-/// Run a whole farm on this machine.
+/// Run a whole farm on this machine: a Manager with the dashboard, and workers.
+///
+/// Ctrl-C ends it in order; tasks that run are given back and go on at the next start.
+///
+/// Example: tablao up --data /srv/farm --workers 2
 #[derive(Args)]
 pub(crate) struct Up {
     #[command(flatten)]
@@ -37,7 +41,9 @@ pub(crate) struct Up {
     workers: u32,
 }
 
-/// Run a Manager.
+/// Run a Manager, alone or below a Server. Its workers are started with `tablao worker`.
+///
+/// Example: tablao manager --data /srv/farm --listen 192.168.1.10:8080
 #[derive(Args)]
 pub(crate) struct Manager {
     #[command(flatten)]
@@ -50,7 +56,9 @@ pub(crate) struct Manager {
     link_token: Option<String>,
 }
 
-/// Run the Server alone.
+/// Run the Server alone; Managers link to it.
+///
+/// Example: tablao server --data /srv/server --listen 192.168.1.2:8080
 #[derive(Args)]
 pub(crate) struct Server {
     #[command(flatten)]
@@ -82,11 +90,14 @@ fn run(
     workers: u32,
     link: Option<(String, Option<String>)>,
 ) -> anyhow::Result<()> {
-    let node = Arc::new(Node::start(&NodeOptions {
-        data: place.data.clone(),
-        role,
-        link,
-    })?);
+    let node = Arc::new(
+        Node::start(&NodeOptions {
+            data: place.data.clone(),
+            role,
+            link,
+        })
+        .map_err(|error| at_start(error, place))?,
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -108,6 +119,26 @@ fn run(
     }
     node.close();
     Ok(())
+}
+
+/// A full disk is the one failure that a person cures without us: it is told how.
+fn at_start(error: tablao_net::Error, place: &Place) -> anyhow::Error {
+    let is_full = match &error {
+        tablao_net::Error::Journal(error) => error.is_storage_full(),
+        tablao_net::Error::File { source, .. } | tablao_net::Error::Folder { source, .. } => {
+            source.kind() == std::io::ErrorKind::StorageFull
+        }
+        _ => false,
+    };
+    let error = anyhow::Error::new(error);
+    if !is_full {
+        return error;
+    }
+    let words = format!(
+        "{error:#}. Nothing acknowledged is lost; free some space for {} and start again",
+        place.data.display()
+    );
+    Exit::new(Code::Failed, words).into()
 }
 
 async fn serve_until_stopped(

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod completions;
 mod demo;
 mod farm;
+mod frames;
+mod jobs;
+mod journal;
+mod listing;
+mod records;
+mod replay;
+mod settings;
+mod submit;
+mod tasks;
 mod worker;
+mod workers;
 
 use std::path::Path;
 
@@ -11,19 +22,23 @@ use clap::Subcommand;
 
 use crate::exit::{Code, Exit};
 
-/// What to do.
+/// What to do. Each command's help stands at its own type.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole farm on this machine: a Manager with the dashboard, and workers.
     Up(farm::Up),
-    /// Run a Manager, alone or below a Server.
     Manager(farm::Manager),
-    /// Run the Server alone; Managers link to it.
     Server(farm::Server),
-    /// Run a Worker.
     Worker(worker::Worker),
-    /// Render a small animated scene on a farm of your own, from nothing to a video.
     Demo(demo::Demo),
+    Submit(Box<submit::Submit>),
+    Jobs(jobs::Jobs),
+    Tasks(tasks::Tasks),
+    Workers(workers::Workers),
+    Frames(frames::Frames),
+    Managers(frames::Managers),
+    Journal(journal::Journal),
+    Replay(replay::Replay),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -34,6 +49,15 @@ impl Command {
             Self::Server(command) => command.run(),
             Self::Worker(command) => command.run(),
             Self::Demo(command) => command.run(),
+            Self::Submit(command) => command.run(),
+            Self::Jobs(command) => command.run(),
+            Self::Tasks(command) => command.run(),
+            Self::Workers(command) => command.run(),
+            Self::Frames(command) => command.run(),
+            Self::Managers(command) => command.run(),
+            Self::Journal(command) => command.run(),
+            Self::Replay(command) => command.run(),
+            Self::Completions(command) => command.run(),
         }
     }
 }
@@ -50,6 +74,18 @@ fn utf8(path: &Path) -> anyhow::Result<&str> {
         )
         .into()
     })
+}
+
+/// An id, checked before it goes into an address.
+fn id<'a>(noun: &str, text: &'a str) -> anyhow::Result<&'a str> {
+    match uuid::Uuid::try_parse(text) {
+        Ok(_) => Ok(text),
+        Err(_) => {
+            let words =
+                format!("{text:?} is not the id of a {noun}; `tablao {noun}s list` shows them");
+            Err(Exit::new(Code::Usage, words).into())
+        }
+    }
 }
 
 /// This platform in the names that jobs use.

@@ -8,6 +8,8 @@ use clap::Args;
 use tablao_agent::ExitReason;
 
 /// Run a Worker.
+///
+/// Example: tablao worker --manager http://192.168.1.10:8080 --name render-07
 #[derive(Args)]
 pub(crate) struct Worker {
     /// The Manager's address.

@@ -107,12 +107,14 @@ impl Connection {
             chunked |= line.starts_with("transfer-encoding:") && line.contains("chunked");
         }
         let mut body = Vec::new();
-        while chunked {
-            length = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
-            self.take(length, &mut body)?;
-            self.line()?;
-            if length == 0 {
-                return Ok(Answer { status, body });
+        if chunked {
+            loop {
+                length = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
+                self.take(length, &mut body)?;
+                self.line()?;
+                if length == 0 {
+                    return Ok(Answer { status, body });
+                }
             }
         }
         self.take(length, &mut body)?;

@@ -12,6 +12,7 @@ pub(crate) mod journals;
 pub(crate) mod leftovers;
 pub(crate) mod process;
 pub(crate) mod scene;
+pub(crate) mod trace;
 pub(crate) mod watch;
 pub(crate) mod worker;
 

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use super::{http, until};
 
@@ -92,22 +93,6 @@ impl Drop for Process {
     }
 }
 
-/// A free port below those that the system gives to outgoing connections: one of these, trying
-/// to reach a Manager that is down, could otherwise connect to itself and keep the port.
-pub(crate) fn free_port() -> u16 {
-    let mut candidate = 20_000 + (std::process::id() % 9_000) as u16;
-    loop {
-        if TcpListener::bind(("127.0.0.1", candidate)).is_ok() {
-            return candidate;
-        }
-        candidate = if candidate >= 31_000 {
-            20_000
-        } else {
-            candidate + 1
-        };
-    }
-}
-
 /// A farm's place: a folder for everything, a data directory in it, an address.
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
@@ -145,6 +130,30 @@ impl Place {
         self.started("manager", &mut self.manager_command())
     }
 
+    /// Starts a Server and waits until it answers.
+    pub(crate) fn server(&self) -> Process {
+        let mut command = Command::new(TABLAO);
+        command.args(["server", "--listen", &self.address, "--data"]);
+        command.arg(&self.data);
+        self.started("server", &mut command)
+    }
+
+    /// Starts its Manager for the first time below a Server and waits until it answers.
+    pub(crate) fn manager_below(&self, server: &str, token: &str) -> Process {
+        let mut command = self.manager_command();
+        let server = format!("http://{server}");
+        command.args(["--server", &server, "--link-token", token]);
+        self.started("manager", &mut command)
+    }
+
+    /// Starts a whole farm with one Worker in one process and waits until it answers.
+    pub(crate) fn up(&self) -> Process {
+        let mut command = Command::new(TABLAO);
+        command.args(["up", "--workers", "1", "--listen", &self.address, "--data"]);
+        command.arg(&self.data);
+        self.started("farm", &mut command)
+    }
+
     /// Starts a command and waits until the farm's address answers.
     pub(crate) fn started(&self, name: &str, command: &mut Command) -> Process {
         let mut process = Process::start(&self.folder, name, command);
@@ -170,14 +179,17 @@ impl Place {
     }
 }
 
-/// Each test of one binary gets another port, also while nobody listens on it.
+/// A port that is free now and that no other test of this binary gets. Below those that the
+/// system gives to outgoing connections: one of these, trying to reach a Manager that is down,
+/// could otherwise connect to itself and keep the port.
 fn reserved_port() -> u16 {
-    static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
-    let mut taken = TAKEN.lock().unwrap_or_else(|error| error.into_inner());
-    let mut port = free_port();
-    while taken.contains(&port) || TcpListener::bind(("127.0.0.1", port)).is_err() {
+    static TAKEN: Mutex<Option<u16>> = Mutex::new(None);
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let offset = u16::try_from(std::process::id() % 9_000).expect("below 9000");
+    let mut port = taken.map_or(20_000 + offset, |port| port + 1);
+    while TcpListener::bind(("127.0.0.1", port)).is_err() {
         port += 1;
     }
-    taken.push(port);
+    *taken = Some(port);
     port
 }

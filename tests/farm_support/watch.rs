@@ -68,13 +68,25 @@ impl Watcher {
         book.files.keys().filter(|path| is_picture(path)).count()
     }
 
-    /// Reads everything once more and ends. Returns name and content hash of each frame.
-    pub(crate) fn finish(mut self) -> BTreeMap<PathBuf, blake3::Hash> {
+    /// Reads everything once more and ends. Returns everything that was wrong.
+    pub(crate) fn problems(mut self) -> Vec<String> {
+        self.end();
+        let book = self.book.lock().expect("the watcher does not panic");
+        book.problems.clone()
+    }
+
+    fn end(&mut self) {
         self.done.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the watcher does not panic");
         }
         look(&self.folder, &self.book, true);
+    }
+
+    /// Reads everything once more, ends, and fails if anything was wrong. Returns name and content
+    /// hash of each frame.
+    pub(crate) fn finish(mut self) -> BTreeMap<PathBuf, blake3::Hash> {
+        self.end();
         let book = self.book.lock().expect("the watcher does not panic");
         assert!(book.problems.is_empty(), "{}", book.problems.join("\n"));
         let frames = book.files.iter().filter(|(path, _)| is_picture(path));

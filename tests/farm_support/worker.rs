@@ -82,11 +82,24 @@ impl HandWorker {
     }
 }
 
-/// A submission of tasks that only echo, for farms without Blender.
+/// A submission of 21 tasks that only echo and sleep, for farms without Blender. More than a test
+/// of a few workers completes.
 pub(crate) fn echo_submission(name: &str) -> Value {
     json!({
         "name": name, "type": "echo-sleep-test", "priority": 50,
         "submitter_platform": "linux",
-        "settings": { "message": "words", "sleep_duration_seconds": 0, "sleep_repeats": 2 },
+        "settings": { "message": "words", "sleep_duration_seconds": 0, "sleep_repeats": 20 },
     })
+}
+
+impl HandWorker {
+    /// Changes the priority of a task's job; an error when no answer comes.
+    pub(crate) fn try_priority(&mut self, task: &Value, priority: u64) -> std::io::Result<Answer> {
+        let job = task["job"].as_str().expect("an id");
+        let path = format!("/api/v3/jobs/{job}/setpriority");
+        let headers = [("Content-Type", "application/json")];
+        let body = json!({ "priority": priority }).to_string();
+        self.connection
+            .send("POST", &path, &headers, body.as_bytes())
+    }
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::publish;
-use crate::outbox::{Entry, Outbox, OutboxFailed, Publishing, Sync};
+use crate::outbox::{Entry, Outbox, OutboxFailed, Publishing};
 use crate::wire::{TaskUpdate, UpdateExtension};
 
 /// Settles every intent that is in the outbox; returns how many frames turned out published.
@@ -34,9 +34,7 @@ pub(crate) async fn settle(outbox: &Outbox) -> Result<usize, OutboxFailed> {
             };
             let task = intent.task.clone();
             // Reported first, done second: a kill between says it twice, which is harmless.
-            outbox
-                .put(Entry::Update { task, update }, Sync::Required)
-                .await?;
+            outbox.put(Entry::Update { task, update }).await?;
         } else {
             tracing::info!(
                 path = intent.report.path,
@@ -99,7 +97,7 @@ mod tests {
             let outbox = Outbox::open(&path).unwrap();
             for name in ["before-link", "after-link", "after-remove", "stranger"] {
                 let entry = Entry::Publishing(intent(&staged(name), &place(name)));
-                outbox.put(entry, Sync::Required).await.unwrap();
+                outbox.put(entry).await.unwrap();
             }
         }
         std::fs::hard_link(dir.path().join("after-link.staged"), place("after-link")).unwrap();

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::outbox::{Entry, Outbox, OutboxFailed, Seq, Sync};
+use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
 
 /// Folder beside the output that holds one folder per attempt.
 pub(crate) const STAGING_FOLDER: &str = ".tablao-staging";
@@ -65,7 +65,7 @@ impl Staging {
         let entry = Entry::Staging {
             dir: staged.clone(),
         };
-        let note = self.outbox.put(entry, Sync::Required).await?;
+        let note = self.outbox.put(entry).await?;
         let made = fresh_folder(&staged).and_then(|()| std::fs::canonicalize(&staged));
         let resolved = made.map_err(|source| StagingError::Io {
             path: staged.clone(),

@@ -38,10 +38,7 @@ async fn what_was_not_done_is_there_after_a_restart_in_order() {
         let outbox = Outbox::open(&path).unwrap();
         for number in 0..10 {
             let text = format!("{round}-{number}");
-            let seq = outbox
-                .put(update("a", None, Some(&text)), Sync::Required)
-                .await
-                .unwrap();
+            let seq = outbox.put(update("a", None, Some(&text))).await.unwrap();
             assert!(seq > last, "numbers never repeat");
             last = seq;
         }
@@ -52,10 +49,7 @@ async fn what_was_not_done_is_there_after_a_restart_in_order() {
             .collect();
         outbox.done(taken);
         // A required entry after the mark makes it durable as well.
-        outbox
-            .put(update("b", None, None), Sync::Required)
-            .await
-            .unwrap();
+        outbox.put(update("b", None, None)).await.unwrap();
         last += 1;
     }
     let outbox = Outbox::open(&path).unwrap();
@@ -65,50 +59,105 @@ async fn what_was_not_done_is_there_after_a_restart_in_order() {
     assert_eq!(outbox.log_bytes(), logs.concat().len());
 }
 
-#[tokio::test]
-async fn a_file_cut_anywhere_gives_a_prefix_of_what_was_said() {
-    // Protects against a kill in the middle of a write, at every byte.
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("outbox");
-    {
-        let outbox = Outbox::open(&path).unwrap();
-        for text in ["one", "two ü", "three"] {
-            outbox
-                .put(update("a", None, Some(text)), Sync::Required)
-                .await
-                .unwrap();
+/// The newest segment file of the newest generation.
+fn newest_segment(root: &Path) -> std::path::PathBuf {
+    let newest = |dir: &Path, ending: Option<&str>| {
+        let entries = std::fs::read_dir(dir).unwrap().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths
+            .filter(|path| path.extension().and_then(|text| text.to_str()) == ending)
+            .max()
+            .unwrap()
+    };
+    newest(&newest(root, None), Some("seg"))
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
-    let whole = std::fs::read(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_cut_anywhere_gives_a_prefix_of_what_was_said() {
+    // Protects against a kill in the middle of a write, at every byte of the newest entries.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox");
+    let outbox = Outbox::open(&path).unwrap();
+    let begun = newest_segment(&path).metadata().unwrap().len();
     let all = ["one", "two ü", "three"];
+    for text in all {
+        outbox.put(update("a", None, Some(text))).await.unwrap();
+    }
+    // Copied while it is open: as after a kill, without the mark of an orderly end.
+    let killed = dir.path().join("killed");
+    copy_folder(&path, &killed);
+    let whole = newest_segment(&killed).metadata().unwrap().len();
     let mut seen = std::collections::BTreeSet::new();
-    for kept in 0..=whole.len() {
-        let path = dir.path().join(format!("cut-{kept}"));
-        std::fs::write(&path, &whole[..kept]).unwrap();
-        let outbox = Outbox::open(&path).unwrap();
+    for kept in (begun..=whole).step_by(13).chain([whole]) {
+        let cut = dir.path().join(format!("cut-{kept}"));
+        copy_folder(&killed, &cut);
+        let segment = std::fs::File::options()
+            .write(true)
+            .open(newest_segment(&cut));
+        segment.unwrap().set_len(kept).unwrap();
+        let outbox = Outbox::open(&cut).unwrap();
         let logs = logs(&outbox);
         assert_eq!(logs, all[..logs.len()], "cut at {kept}");
         seen.insert(logs.len());
         // And it goes on from there.
-        outbox
-            .put(update("a", None, Some("more")), Sync::Required)
-            .await
-            .unwrap();
+        outbox.put(update("a", None, Some("more"))).await.unwrap();
+        drop(outbox);
+        std::fs::remove_dir_all(&cut).unwrap();
     }
     assert_eq!(seen.len(), 4);
 }
 
 #[tokio::test]
-async fn damage_before_the_end_is_refused_with_advice() {
-    // Protects against silently dropping reports from a file that something else changed.
+async fn a_beginning_that_was_cut_short_does_not_count() {
+    // Protects open entries against a kill while they are copied to a new generation.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox");
-    std::fs::write(&path, b"{\"done\":[1]}\nnonsense\n{\"done\":[2]}\n").unwrap();
-    let error = Outbox::open(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("line 2") && error.contains("move the file away"),
-        "{error}"
-    );
+    let outbox = Outbox::open(&path).unwrap();
+    outbox.put(update("a", None, Some("kept"))).await.unwrap();
+    drop(outbox);
+    // What a kill right after the making of the next folder leaves.
+    std::fs::create_dir(path.join("0000000009")).unwrap();
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!(logs(&outbox), ["kept"]);
+    drop(outbox);
+    let outbox = Outbox::open(&path).unwrap();
+    assert_eq!(logs(&outbox), ["kept"]);
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn damage_before_the_end_is_refused() {
+    // Protects against silently dropping reports from a journal that something else changed.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outbox");
+    let outbox = Outbox::open(&path).unwrap();
+    for text in ["one", "two", "three"] {
+        outbox.put(update("a", None, Some(text))).await.unwrap();
+    }
+    drop(outbox);
+    let segment = newest_segment(&path);
+    let mut content = std::fs::read(&segment).unwrap();
+    let at = content
+        .windows(3)
+        .position(|window| window == b"one")
+        .unwrap();
+    content[at] ^= 1;
+    std::fs::write(&segment, &content).unwrap();
+    let error = Outbox::open(&path).unwrap_err();
+    assert!(matches!(error, Error::Outbox { .. }), "{error}");
+    assert!(error.to_string().contains("damaged"), "{error}");
 }
 
 #[tokio::test]
@@ -121,7 +170,7 @@ async fn attempts_with_something_to_tell_are_held_and_others_are_not() {
         update("started", Some("active"), None),
         update("ended", Some("completed"), None),
     ] {
-        outbox.put(entry, Sync::Required).await.unwrap();
+        outbox.put(entry).await.unwrap();
     }
     assert_eq!(outbox.held_attempts(), ["ended"]);
     outbox.drop_attempt("ended");
@@ -148,61 +197,56 @@ async fn draining_waits_for_reports_that_are_still_being_written() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_written_anew_without_losing_what_is_open() {
+async fn a_large_journal_is_begun_anew_without_losing_what_is_open() {
     // Protects start-up time and the disk: what is done does not pile up.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outbox");
     let outbox = Outbox::open(&path).unwrap();
     let kept = outbox
-        .put(update("a", Some("completed"), None), Sync::Required)
+        .put(update("a", Some("completed"), None))
         .await
         .unwrap();
     let text = "x".repeat(100_000);
     for _ in 0..60 {
-        let seq = outbox
-            .put(update("b", None, Some(&text)), Sync::Later)
-            .await
-            .unwrap();
+        let seq = outbox.put(update("b", None, Some(&text))).await.unwrap();
         outbox.done(vec![seq]);
     }
-    let last = outbox
-        .put(update("b", None, None), Sync::Required)
-        .await
-        .unwrap();
-    assert!(path.metadata().unwrap().len() <= COMPACT_BYTES + 200_000);
+    let last = outbox.put(update("b", None, None)).await.unwrap();
+    assert!(newest_segment(&path).metadata().unwrap().len() < 5_000_000);
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
     drop(outbox);
     let outbox = Outbox::open(&path).unwrap();
-    let left: Vec<Seq> = outbox
-        .oldest_updates(9)
-        .iter()
-        .map(|entry| entry.0)
-        .collect();
+    let entries = outbox.oldest_updates(9);
+    let left: Vec<Seq> = entries.iter().map(|entry| entry.0).collect();
     assert_eq!(left, [kept, last]);
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_is_final_and_told_to_everybody() {
+async fn a_failed_write_is_final_and_told_to_everybody() {
     // Protects the promise "durable before it is acted on" when the disk is full.
+    use tablao_journal::{FaultPlan, FaultyFiles, Journal, JournalId, MemoryFiles, OpenOptions};
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("outbox");
-    let outbox = Outbox::open(&path).unwrap();
-    let full = Writer {
-        path: path.clone(),
-        file: OpenOptions::new().write(true).open("/dev/full").unwrap(),
-        shared: Arc::clone(&outbox.shared),
+    let outbox = Outbox::open(&dir.path().join("outbox")).unwrap();
+    let plan = FaultPlan {
+        space_bytes: Some(4096),
+        ..FaultPlan::default()
     };
-    let (orders, inbox) = mpsc::channel();
+    let files = FaultyFiles::new(Arc::new(MemoryFiles::new()), plan);
+    let options = OpenOptions::new(JournalId([7; 16]), 1);
+    let journal = Journal::open(Arc::new(files), &options).unwrap().journal;
+    let writer = WriterThread::start(Store::on(journal), Arc::clone(&outbox.shared)).unwrap();
     let outbox = Outbox {
-        shared: outbox.shared,
-        orders,
+        shared: Arc::clone(&outbox.shared),
+        writer: Arc::new(writer),
     };
-    std::thread::spawn(move || full.run(&inbox));
+    outbox.put(update("a", None, Some("fits"))).await.unwrap();
+    let large = "x".repeat(10_000);
     let error = outbox
-        .put(update("a", None, None), Sync::Required)
+        .put(update("a", None, Some(&large)))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("outbox"), "{error}");
+    assert_eq!(logs(&outbox), ["fits"]);
     assert!(outbox.put_later(update("a", None, None)).is_err());
     assert!(outbox.drained().await.is_err());
 }

@@ -106,6 +106,7 @@ impl Plan<'_> {
         &mut self,
         request: RequestId,
         job: JobId,
+        seen_at: Option<ManagerId>,
         verb: RemoteVerb,
         reason: &str,
     ) -> Decision {
@@ -113,15 +114,13 @@ impl Plan<'_> {
             // The same request again: it is on its way already.
             return Ok(Answer::Done);
         }
-        let placement = self
-            .farm
-            .placements
-            .get(&job)
-            .ok_or(Refusal::UnknownJob { job })?;
+        let placed_at = self.farm.placements.get(&job).map(|placed| placed.manager);
+        let manager = placed_at.or(seen_at).ok_or(Refusal::UnknownJob { job })?;
+        self.known_manager(manager)?;
         self.emit_with(
             RequestAccepted {
                 request,
-                manager: placement.manager,
+                manager,
                 job,
                 verb,
             },
@@ -148,6 +147,28 @@ impl Plan<'_> {
             );
         }
         Answer::Done
+    }
+
+    /// Wish and settlement are one decision: whatever is killed or cut between them, a wish is
+    /// carried out once.
+    pub(super) fn carry_out(
+        &mut self,
+        control: Lsn,
+        job: JobId,
+        verb: RemoteVerb,
+        reason: &str,
+    ) -> Answer {
+        if control <= self.farm.settled {
+            return Answer::Done;
+        }
+        let done = match verb {
+            RemoteVerb::SetStatus(status) => self.set_job_status(job, status, reason),
+            RemoteVerb::SetPriority(priority) => self.set_job_priority(job, priority),
+        };
+        let refusal = done.err();
+        let refused = refusal.as_ref().map(Refusal::code);
+        let why = refusal.map(|refusal| refusal.to_string());
+        self.settle_remote(control, job, refused, &why.unwrap_or_default())
     }
 
     pub(super) fn advance_origin(

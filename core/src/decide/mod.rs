@@ -185,9 +185,10 @@ impl Farm {
             Request::AcceptRemote {
                 request,
                 job,
+                seen_at,
                 verb,
                 reason,
-            } => plan.accept_remote(*request, *job, *verb, reason)?,
+            } => plan.accept_remote(*request, *job, *seen_at, *verb, reason)?,
             Request::SettleRemote {
                 control,
                 job,
@@ -204,6 +205,12 @@ impl Farm {
                 control_journal,
                 url,
             } => plan.follow_server(*control_journal, url),
+            Request::CarryOut {
+                control,
+                job,
+                verb,
+                reason,
+            } => plan.carry_out(*control, *job, *verb, reason),
         };
         Ok(Decided {
             events: plan.into_events(),

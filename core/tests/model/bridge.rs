@@ -145,7 +145,8 @@ pub(crate) fn tell(
         | Request::SettleRemote { .. }
         | Request::AdvanceOrigin { .. }
         | Request::StartTerm { .. }
-        | Request::FollowServer { .. } => return None,
+        | Request::FollowServer { .. }
+        | Request::CarryOut { .. } => return None,
     })
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The Server's side of the link: greetings, the control journal down, site journals up.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -17,14 +21,16 @@ use tablao_core::{Actor, ActorKind, ManagerId, Request, Timestamp, Via, decide::
 
 use super::v3::Problem;
 use crate::{
-    clock,
+    Error, clock,
     engine::Ask,
-    link::{Hello, Pushed, Welcome, hex_id, parse_hex_id},
+    link::{Hello, Pushed, Site, Welcome, hex_chain, hex_id, parse_hex_id},
     node::SharedNode,
 };
 
 /// How long a link token may be used.
 const TOKEN_LIFE_MS: u64 = 15 * 60 * 1000;
+/// A key that can be guessed is none: 64 hex digits are 256 bits, two UUIDs are 244.
+const KEY_CHARACTERS_MIN: usize = 64;
 /// Largest push, in bytes: what a Manager sends at most, and a batch more.
 const PUSH_BYTES_MAX: usize = 8 << 20;
 /// Largest part of the control journal in one answer, in bytes.
@@ -37,30 +43,36 @@ pub struct LinkTokens(Mutex<BTreeMap<[u8; 32], Timestamp>>);
 impl LinkTokens {
     /// Makes a token; returns it and when it ends.
     pub fn create(&self) -> (String, Timestamp) {
+        self.create_at(clock::now())
+    }
+
+    fn create_at(&self, now: Timestamp) -> (String, Timestamp) {
         let token = format!(
             "tlk_{}{}",
             clock::new_id().simple(),
             clock::new_id().simple()
         );
-        let expires = clock::now().plus_millis(TOKEN_LIFE_MS);
-        let mut known = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.retain(|_, expires| *expires > clock::now());
+        let expires = now.plus_millis(TOKEN_LIFE_MS);
+        let mut known = self.known();
+        known.retain(|_, expires| *expires > now);
         known.insert(*blake3::hash(token.as_bytes()).as_bytes(), expires);
         (token, expires)
     }
 
     /// Uses a token up.
     pub fn take(&self, token: &str) -> bool {
-        let mut known = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        known
-            .remove(blake3::hash(token.as_bytes()).as_bytes())
-            .is_some_and(|expires| expires > clock::now())
+        self.take_at(token, clock::now())
+    }
+
+    fn take_at(&self, token: &str, now: Timestamp) -> bool {
+        let taken = self
+            .known()
+            .remove(blake3::hash(token.as_bytes()).as_bytes());
+        taken.is_some_and(|expires| expires > now)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,28 +100,69 @@ async fn link_token(State(node): State<SharedNode>) -> Result<Response, Problem>
     Ok(Json(json!({ "token": token, "expires": clock::rfc3339(expires) })).into_response())
 }
 
-fn unauthorized() -> Problem {
+/// What to do about a refused Manager stands behind why it was refused.
+fn unauthorized(why: &str) -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
-        "this Manager is not linked here: get a token with `tablao managers link-token` and start it with --server and --link-token",
+        format!(
+            "{why}: get a new link token with a POST to /api/farm/v1/link-tokens at the Server, \
+             and start the Manager with --server and --link-token"
+        ),
     )
 }
 
 /// The Manager that sends a request with its key.
 fn authenticated(node: &SharedNode, headers: &HeaderMap) -> Result<ManagerId, Problem> {
+    let unknown = || unauthorized("this Manager is not linked here, or its key is another one");
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let manager: ManagerId = text("tablao-manager")
         .and_then(|id| id.parse().ok())
-        .ok_or_else(unauthorized)?;
+        .ok_or_else(unknown)?;
     let key = text(AUTHORIZATION.as_str())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or_else(unauthorized)?;
-    let known =
-        (node.control.model().farm().managers().get(&manager)).is_some_and(|known| !known.revoked);
-    if known && node.manager_keys.check(manager.uuid(), key) {
-        Ok(manager)
-    } else {
-        Err(unauthorized())
+        .ok_or_else(unknown)?;
+    if !node.manager_keys.check(manager.uuid(), key) {
+        return Err(unknown());
+    }
+    match node.control.model().farm().managers().get(&manager) {
+        Some(known) if !known.revoked => Ok(manager),
+        Some(_) => Err(unauthorized("this Manager was revoked at the Server")),
+        None => Err(unknown()),
+    }
+}
+
+/// Takes a token for a Manager's key. On disk when it returns.
+async fn exchange(node: &SharedNode, hello: &Hello) -> Result<(), Problem> {
+    if hello.key.len() < KEY_CHARACTERS_MIN {
+        return Err(Problem::bad_request(format!(
+            "the Manager's key has fewer than {KEY_CHARACTERS_MIN} characters"
+        )));
+    }
+    let kept = {
+        let node = SharedNode::clone(node);
+        let (manager, key) = (hello.manager.uuid(), hello.key.clone());
+        tokio::task::spawn_blocking(move || node.manager_keys.add(manager, &key)).await
+    };
+    if !matches!(kept, Ok(Ok(()))) {
+        tracing::error!(?kept, "keep a Manager's key");
+        return Err(Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the Server cannot keep the key; make room on its disk and link again with a new token",
+        ));
+    }
+    let actor = Actor {
+        kind: ActorKind::Manager,
+        id: Some(hello.manager.uuid().into_bytes()),
+        via: Via::Replication,
+    };
+    let request = Request::LinkManager {
+        manager: hello.manager,
+        name: hello.name.clone(),
+    };
+    let ask = Ask::new(request, actor, Asker::default());
+    match node.control.ask(ask).await {
+        Ok(reply) => reply.map(|_| ()).map_err(Problem::from),
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -118,73 +171,90 @@ async fn hello(
     headers: HeaderMap,
     Json(hello): Json<Hello>,
 ) -> Result<Json<Welcome>, Problem> {
-    let mut key = None;
-    match &hello.link_token {
-        Some(token) if node.link_tokens.take(token) => {
-            let new = format!("{}{}", clock::new_id().simple(), clock::new_id().simple());
-            let kept = {
-                let node = SharedNode::clone(&node);
-                let (manager, new) = (hello.manager.uuid(), new.clone());
-                tokio::task::spawn_blocking(move || node.manager_keys.add(manager, &new)).await
-            };
-            if !matches!(kept, Ok(Ok(()))) {
-                tracing::error!(?kept, "keep a Manager's key");
-                return Err(Problem::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "the key cannot be kept",
-                ));
-            }
-            let actor = Actor {
-                kind: ActorKind::Manager,
-                id: Some(hello.manager.uuid().into_bytes()),
-                via: Via::Replication,
-            };
-            let request = Request::LinkManager {
-                manager: hello.manager,
-                name: hello.name.clone(),
-            };
-            let ask = Ask::new(request, actor, Asker::default());
-            match node.control.ask(ask).await {
-                Ok(reply) => reply?,
-                Err(_) => std::future::pending().await,
-            };
-            key = Some(new);
-        }
-        _ => {
-            authenticated(&node, &headers)?;
-        }
-    }
-    let journal = parse_hex_id(&hello.site_journal)
-        .ok_or_else(|| Problem::bad_request("the site journal's id is malformed"))?;
-    let opened = {
-        let node = SharedNode::clone(&node);
-        tokio::task::spawn_blocking(move || node.mirrors.site(hello.manager, journal)).await
-    };
-    let site = match opened {
-        Ok(Ok(site)) => site,
-        other => {
-            tracing::error!(?hello.manager, error = ?other.map(|opened| opened.err()), "open a mirror");
-            return Err(Problem::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "the mirror cannot be opened",
-            ));
-        }
-    };
-    if site.view().journal.id != journal {
+    if node.site.is_some() && node.link.is_linked() {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "this Manager has another site journal than the one that is mirrored here; it was begun anew or restored",
+            "this is a linked Manager itself; link to its Server",
         ));
     }
+    match &hello.link_token {
+        Some(token) if node.link_tokens.take(token) => exchange(&node, &hello).await?,
+        // A token of before: it was exchanged, and the answer may have got lost.
+        Some(_) => match authenticated(&node, &headers) {
+            Ok(manager) if manager == hello.manager => {}
+            _ => {
+                return Err(unauthorized(
+                    "the link token is not (or no longer) valid; it can be used once, within 15 \
+                     minutes, while the Server runs",
+                ));
+            }
+        },
+        None => {
+            if authenticated(&node, &headers)? != hello.manager {
+                return Err(unauthorized("the key is another Manager's"));
+            }
+        }
+    }
+    let site = open_mirror(&node, &hello).await?;
     site.note_heard();
-    let welcome = Welcome {
+    let (site_next, chain) = site.head();
+    if site_next > hello.site_next {
+        tracing::error!(
+            manager = %hello.manager, mirrored = site_next, offered = hello.site_next,
+            "a Manager came with an older copy of its journal; it is not let in"
+        );
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!(
+                "this Manager's journal ends before position {}, and the mirror here reaches {}: \
+                 its data directory was restored from an older copy. Stop it and bring back its \
+                 newer data directory; what it had done lies in journal/mirrors/{} at the Server",
+                hello.site_next, site_next, hello.manager
+            ),
+        ));
+    }
+    // What a killed Server had no time to note.
+    node.note_origin(hello.manager);
+    let control = node.control.view();
+    Ok(Json(Welcome {
         server: node.manager(),
         term: node.control.model().farm().term(),
         control_journal: hex_id(node.control.journal().id),
-        key,
-        site_next: site.next(),
+        control_next: control.at().next().get(),
+        site_next,
+        site_chain: hex_chain(chain),
+    }))
+}
+
+async fn open_mirror(node: &SharedNode, hello: &Hello) -> Result<Arc<Site>, Problem> {
+    let journal = parse_hex_id(&hello.site_journal)
+        .ok_or_else(|| Problem::bad_request("the site journal's id is malformed"))?;
+    let opened = {
+        let (node, manager) = (SharedNode::clone(node), hello.manager);
+        tokio::task::spawn_blocking(move || node.mirrors.site(manager, journal)).await
     };
-    Ok(Json(welcome))
+    let error = match opened {
+        Ok(Ok(site)) => return Ok(site),
+        Ok(Err(Error::Journal(tablao_journal::Error::WrongJournal { .. }))) => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "this Manager has another site journal than the one that is mirrored here: its \
+                 data directory was begun anew with the old identity.json. Bring back its old \
+                 data directory, or begin with an empty one and link that with a new token",
+            ));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(manager = %hello.manager, error, "open a mirror");
+    Err(Problem::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        format!(
+            "the Server cannot open its mirror of this Manager: {error}. At the Server: make room, \
+             or move journal/mirrors/{} away and start it again",
+            hello.manager
+        ),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -241,29 +311,44 @@ async fn site(
     let site = node
         .mirrors
         .get(manager)
-        .ok_or_else(|| Problem::bad_request("greet first"))?;
+        .ok_or_else(|| Problem::bad_request("greet with replication/hello first"))?;
     site.note_heard();
     let appended = {
-        let site = std::sync::Arc::clone(&site);
+        let site = Arc::clone(&site);
         tokio::task::spawn_blocking(move || site.append(&body)).await
     };
-    match appended {
+    let error = match appended {
         Ok(Ok(next)) => {
             node.note_origin(manager);
-            Ok(Json(Pushed { next }))
+            return Ok(Json(Pushed { next }));
         }
-        Ok(Err(error)) => {
-            tracing::error!(%manager, %error, "mirror a site journal");
-            Err(Problem::new(StatusCode::CONFLICT, error.to_string()))
-        }
-        Err(error) => {
-            tracing::error!(%manager, %error, "mirror a site journal");
-            Err(Problem::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "the mirror cannot be written",
-            ))
-        }
-    }
+        Ok(Err(error)) => error,
+        Err(error) => Error::Thread {
+            name: "mirror".to_owned(),
+            source: std::io::Error::other(error),
+        },
+    };
+    tracing::error!(%manager, %error, "mirror a site journal");
+    let refused = matches!(
+        error,
+        Error::Journal(
+            tablao_journal::Error::BadBatch { .. } | tablao_journal::Error::Diverged { .. }
+        )
+    );
+    Err(if refused {
+        Problem::new(
+            StatusCode::CONFLICT,
+            format!("{error}; nothing of it was taken over"),
+        )
+    } else {
+        Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            format!(
+                "the mirror cannot be written: {error}. At the Server: make room on its disk and \
+                 start it again"
+            ),
+        )
+    })
 }
 
 async fn blob(
@@ -277,4 +362,24 @@ async fn blob(
     node.blobs
         .get(hash.as_bytes())
         .map_err(|_| Problem::not_found("there is no such blob"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects a farm from a token that was seen on a screen: it links once, and not for long.
+    #[test]
+    fn a_token_is_good_once_and_not_for_long() {
+        let tokens = LinkTokens::default();
+        let now = Timestamp::from_micros(1_000_000);
+        let (token, expires) = tokens.create_at(now);
+        assert!(!tokens.take_at("tlk_another", now));
+        assert!(tokens.take_at(&token, now));
+        assert!(!tokens.take_at(&token, now));
+        let (late, _) = tokens.create_at(now);
+        assert!(!tokens.take_at(&late, expires));
+        let (third, _) = tokens.create_at(now);
+        assert!(tokens.take_at(&third, now.plus_millis(TOKEN_LIFE_MS - 1)));
+    }
 }

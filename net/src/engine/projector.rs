@@ -31,6 +31,8 @@ pub(super) enum ToProjector {
         reply: oneshot::Sender<Reply>,
         answer: Reply,
     },
+    /// The journal refused a draft: it failed, whether or not the writer has said so yet.
+    Broken(tablao_journal::Error),
     /// Everything durable is on its way; end.
     Close,
 }
@@ -61,7 +63,11 @@ impl Projector {
                 }
                 ToProjector::Journal(Report::Failed(failed)) => {
                     // Dropped replies close their connections: nobody is told anything.
-                    self.failed.send_replace(Some(failed.error.to_string()));
+                    self.failed.send_replace(Some(told(&failed.error)));
+                    return;
+                }
+                ToProjector::Broken(error) => {
+                    self.failed.send_replace(Some(told(&error)));
                     return;
                 }
                 ToProjector::Barrier { at, reply, answer } => {
@@ -106,4 +112,20 @@ impl Projector {
         }
         self.checkpoint.save_if_due(&self.model, self.chain);
     }
+}
+
+/// An error with its causes: which file, and what the system said.
+fn told(error: &tablao_journal::Error) -> String {
+    let mut text = match error {
+        // The first failure is what is to be told, not that others follow from it.
+        tablao_journal::Error::Poisoned(cause) => return told(cause),
+        other => other.to_string(),
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
 }

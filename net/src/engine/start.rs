@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use tablao_core::{JobStatus, Lsn, Request};
+use tablao_core::{JobStatus, Lsn, Request, entity::JobSource};
 use tablao_journal::{
     ChainValue, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
     RecoveryReport,
@@ -102,12 +102,18 @@ pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Resul
 impl Engine {
     /// Starts the engine of one journal. Blocks while it recovers; call it off the runtime.
     pub fn start(options: &EngineOptions) -> Result<(Self, Started), Error> {
-        let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&options.journal_dir).map_err(
-            |source| Error::Folder {
-                path: options.journal_dir.clone(),
-                source,
-            },
-        )?);
+        let files = RealFiles::create(&options.journal_dir).map_err(|source| Error::Folder {
+            path: options.journal_dir.clone(),
+            source,
+        })?;
+        Self::start_on(Arc::new(files), options)
+    }
+
+    /// The same with the segments in a given file store; `journal_dir` is not looked at.
+    pub fn start_on(
+        files: Arc<dyn FileStore>,
+        options: &EngineOptions,
+    ) -> Result<(Self, Started), Error> {
         let new_id = JournalId(clock::new_id().into_bytes());
         let open = OpenOptions::new(new_id, clock::now().micros());
         let opened = Journal::open(Arc::clone(&files), &open)?;
@@ -242,6 +248,26 @@ impl Engine {
         manager: tablao_core::ManagerId,
         clean: bool,
     ) -> Result<(), super::Stopped> {
+        self.begin(manager, clean, |_| true).await
+    }
+
+    /// The same on a linked Manager: a job that the Server placed is not ended, because it is
+    /// placed again until it is settled, and goes on then where it was cut off.
+    pub async fn open_linked_journal(
+        &self,
+        manager: tablao_core::ManagerId,
+        clean: bool,
+    ) -> Result<(), super::Stopped> {
+        self.begin(manager, clean, |source| source != JobSource::Placed)
+            .await
+    }
+
+    async fn begin(
+        &self,
+        manager: tablao_core::ManagerId,
+        clean: bool,
+        ends: impl Fn(JobSource) -> bool,
+    ) -> Result<(), super::Stopped> {
         let open = Request::OpenJournal {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: self.journal().incarnation,
@@ -256,6 +282,7 @@ impl Engine {
             .jobs()
             .values()
             .filter(|job| job.state.status == JobStatus::UnderConstruction)
+            .filter(|job| ends(job.state.facts.source))
             .map(|job| job.state.facts.job)
             .collect();
         for job in unfinished {

@@ -46,7 +46,7 @@ pub(super) struct EngineThread {
 /// Why the engine thread ends.
 enum End {
     Closed,
-    JournalFailed,
+    JournalFailed(tablao_journal::Error),
 }
 
 impl EngineThread {
@@ -67,15 +67,15 @@ impl EngineThread {
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => break End::Closed,
             };
-            if step.is_err() {
-                break End::JournalFailed;
+            if let Err(error) = step {
+                break End::JournalFailed(error);
             }
             let now = Instant::now();
             self.expire(now);
             if now >= next_tick {
                 next_tick = now + TICK;
-                if self.tick(now).is_err() {
-                    break End::JournalFailed;
+                if let Err(error) = self.tick(now) {
+                    break End::JournalFailed(error);
                 }
             }
         };
@@ -87,7 +87,11 @@ impl EngineThread {
                     tracing::error!(%error, "close the journal");
                 }
             }
-            End::JournalFailed => {}
+            // The writer's own report may come after this one. Were the projector only told to
+            // close, nobody would learn of the failure and the process would go on without us.
+            End::JournalFailed(error) => {
+                let _ = self.projector.send(ToProjector::Broken(error));
+            }
         }
         // The projector ends when it has folded what is durable.
         let _ = self.projector.send(ToProjector::Close);
@@ -141,6 +145,14 @@ impl EngineThread {
                     let worker = *worker;
                     self.parked.park(worker, ParkedAsk { ask, reply, until });
                     return Ok(false);
+                }
+                // Asking may itself have freed a task (the worker let one go): once that is applied
+                // the ask is decided anew, or it would sleep on the task it freed.
+                if decided.answer == Answer::NoTask && !decided.events.is_empty() {
+                    let (nobody, _) = oneshot::channel();
+                    self.record(&ask, &env, decided, nobody)?;
+                    self.decide(ask, reply, until)?;
+                    return Ok(true);
                 }
                 if decided.events.is_empty() {
                     self.answer_at_present(reply, Ok(decided.answer));

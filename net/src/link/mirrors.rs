@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use tablao_core::{Lsn, ManagerId, Recorded};
@@ -33,6 +33,8 @@ pub struct Site {
     view: View,
     mirror: Mutex<Mirror>,
     position: watch::Sender<Lsn>,
+    /// A record that this build cannot fold; copying goes on beyond it.
+    unread: OnceLock<String>,
     /// When its owner last called, by wall time.
     heard: Mutex<tablao_core::Timestamp>,
 }
@@ -45,12 +47,13 @@ impl Site {
 
     /// The position that it wants next.
     pub fn next(&self) -> u64 {
-        self.mirror().position().get()
+        self.head().0
     }
 
-    /// The chain value before that position.
-    pub fn chain(&self) -> [u8; 32] {
-        self.mirror().chain().0
+    /// The position that it wants next and the chain value before that.
+    pub fn head(&self) -> (u64, [u8; 32]) {
+        let mirror = self.mirror();
+        (mirror.position().get(), mirror.chain().0)
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
@@ -68,43 +71,59 @@ impl Site {
     }
 
     /// Verifies batches, makes them durable, folds them, and lets readers see them: in this
-    /// order. Blocks on the disk.
+    /// order. Returns the position that it wants next. Blocks on the disk.
     pub fn append(&self, bytes: &[u8]) -> Result<u64, Error> {
         let mut mirror = self.mirror();
-        let before = mirror.position();
         let advance = mirror.append(bytes)?;
-        if advance.next == before {
-            return Ok(before.get());
+        if advance.records > 0 && self.unread.get().is_none() {
+            self.fold_on()?;
         }
-        let mut batch: Vec<Recorded> = Vec::new();
-        let mut skipped = Vec::new();
-        for record in self.view.reader.records(before)? {
+        Ok(advance.next.get())
+    }
+
+    /// Folds what the model does not have yet. Held under the mirror's lock.
+    fn fold_on(&self) -> Result<(), Error> {
+        let from = self.view.read().farm().position().next();
+        let mut records: Vec<Result<Recorded, Lsn>> = Vec::new();
+        for record in self.view.reader.records(JournalLsn::new(from.get()))? {
             let record = record?;
-            match records::read(&record)? {
-                Some(recorded) => batch.push(recorded),
-                None => skipped.push(record.lsn.get()),
-            }
-        }
-        {
-            let mut model = self
-                .view
-                .model
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut skipped = skipped.into_iter().peekable();
-            for recorded in &batch {
-                while let Some(lsn) = skipped.next_if(|lsn| *lsn < recorded.lsn.get()) {
-                    model.skip(Lsn::new(lsn));
+            match records::read(&record) {
+                Ok(Some(recorded)) => records.push(Ok(recorded)),
+                Ok(None) => records.push(Err(Lsn::new(record.lsn.get()))),
+                Err(error) => {
+                    self.stop_folding(&error);
+                    break;
                 }
-                model.apply(recorded);
             }
-            skipped.for_each(|lsn| model.skip(Lsn::new(lsn)));
         }
-        self.position
-            .send_replace(Lsn::new(advance.next.previous().get()));
+        let at = {
+            let model = self.view.model.write();
+            let mut model = model.unwrap_or_else(PoisonError::into_inner);
+            for record in &records {
+                match record {
+                    Ok(recorded) => model.apply(recorded),
+                    Err(skipped) => model.skip(*skipped),
+                }
+            }
+            model.farm().position()
+        };
+        self.position.send_replace(at);
+        let batch: Vec<Recorded> = records.into_iter().flatten().collect();
         // No subscriber is no error.
         let _ = self.view.events.send(batch.into());
-        Ok(advance.next.get())
+        Ok(())
+    }
+
+    fn stop_folding(&self, error: &records::Error) {
+        let what = format!("{error}: {}", error.source);
+        tracing::error!(
+            owner = %self.view.manager,
+            error = what,
+            "the other side writes records that this build does not know; the copy goes on, but \
+             what is shown and carried out stops here: upgrade this program"
+        );
+        // Only the first one is kept, and nothing is folded after it.
+        let _ = self.unread.set(what);
     }
 }
 
@@ -112,6 +131,8 @@ impl Site {
 pub struct Mirrors {
     folder: PathBuf,
     sites: RwLock<BTreeMap<ManagerId, Arc<Site>>>,
+    /// Held while a mirror is opened: two greetings at once must not both recover its files.
+    opening: Mutex<()>,
 }
 
 impl Mirrors {
@@ -120,6 +141,7 @@ impl Mirrors {
         let mirrors = Self {
             folder: data.path(folder),
             sites: RwLock::default(),
+            opening: Mutex::default(),
         };
         let Ok(entries) = std::fs::read_dir(&mirrors.folder) else {
             return Ok(mirrors);
@@ -133,9 +155,19 @@ impl Mirrors {
                 continue;
             };
             let files = RealFiles::existing(entry.path());
-            // A folder without a journal is one that a crash left behind before its first batch.
-            if let Ok(reader) = Reader::open(Arc::new(files)) {
-                mirrors.site(manager, reader.journal_id().0)?;
+            let opened = Reader::open(Arc::new(files)).map_err(Error::from);
+            let opened = opened.and_then(|reader| mirrors.site(manager, reader.journal_id().0));
+            match opened {
+                // A folder without a journal is one that a crash left before its first batch.
+                Ok(_) | Err(Error::Journal(tablao_journal::Error::NoJournal)) => {}
+                // A damaged copy of one journal is no reason to keep the others from working.
+                Err(error) => tracing::error!(
+                    owner = %manager,
+                    %error,
+                    folder = %entry.path().display(),
+                    "a mirror cannot be opened; move its folder away and start again: it is \
+                     copied anew from its owner"
+                ),
             }
         }
         Ok(mirrors)
@@ -143,8 +175,9 @@ impl Mirrors {
 
     /// The mirror of this owner's journal; made when it is new.
     pub fn site(&self, owner: ManagerId, journal_id: [u8; 16]) -> Result<Arc<Site>, Error> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(site) = self.get(owner) {
-            return Ok(site);
+            return check_journal(site, journal_id);
         }
         let path = self.folder.join(owner.to_string());
         let folder = |source| Error::Folder {
@@ -156,7 +189,11 @@ impl Mirrors {
         let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
         let reader = Reader::open(files)?;
         let mut model = ReadModel::new();
-        fold(&reader, &mut model, None)?;
+        let unread = match fold(&reader, &mut model, None) {
+            Ok(_) => None,
+            Err(Error::Record(error)) => Some(error),
+            Err(other) => return Err(other),
+        };
         let (position, following) = watch::channel(model.farm().position());
         let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
         let site = Arc::new(Site {
@@ -173,8 +210,12 @@ impl Mirrors {
             },
             mirror: Mutex::new(mirror),
             position,
+            unread: OnceLock::new(),
             heard: Mutex::default(),
         });
+        if let Some(error) = unread {
+            site.stop_folding(&error);
+        }
         let mut sites = self.sites.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(sites.entry(owner).or_insert(site)))
     }
@@ -197,7 +238,14 @@ impl Mirrors {
     }
 }
 
-/// The position after a journal's own numbering, for reading on.
-pub(super) fn journal_lsn(lsn: Lsn) -> JournalLsn {
-    JournalLsn::new(lsn.get())
+/// A mirror is of one journal for good.
+fn check_journal(site: Arc<Site>, journal_id: [u8; 16]) -> Result<Arc<Site>, Error> {
+    let found = site.view.journal.id;
+    if found == journal_id {
+        return Ok(site);
+    }
+    Err(Error::Journal(tablao_journal::Error::WrongJournal {
+        expected: JournalId(journal_id),
+        found: JournalId(found),
+    }))
 }

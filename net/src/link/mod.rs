@@ -6,7 +6,10 @@
 //! journal asks of it, it carries out and settles in its own journal. Nobody writes a fact of
 //! the other's.
 
+mod caller;
+mod carry_out;
 mod mirrors;
+mod retry;
 mod upward;
 
 use std::{
@@ -36,8 +39,12 @@ pub struct Hello {
     pub name: String,
     /// A link token, at the first time.
     pub link_token: Option<String>,
+    /// The key that it has made for itself and that the token is exchanged for.
+    pub key: String,
     /// Journal id of its site journal, as 32 hex digits.
     pub site_journal: String,
+    /// The position after the last durable one of its site journal.
+    pub site_next: u64,
     /// Version of the program.
     pub build: String,
 }
@@ -52,10 +59,12 @@ pub struct Welcome {
     pub term: u64,
     /// Journal id of the control journal, as 32 hex digits.
     pub control_journal: String,
-    /// The key to use from now on; sent once, in exchange for a link token.
-    pub key: Option<String>,
+    /// The position after the last durable one of the control journal.
+    pub control_next: u64,
     /// The position of the site journal that the Server wants next.
     pub site_next: u64,
+    /// The chain value of its mirror before that position, as 64 hex digits.
+    pub site_chain: String,
 }
 
 /// What the Server says about a push.
@@ -66,13 +75,13 @@ pub struct Pushed {
 }
 
 /// The link as it is remembered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkFile {
     /// The Server's address.
     pub url: String,
     /// A token that has not been exchanged yet.
     pub link_token: Option<String>,
-    /// The key that the token was exchanged for.
+    /// The key that the token is exchanged for.
     pub key: Option<String>,
     /// Who the Server is, once it has been met.
     pub server: Option<ManagerId>,
@@ -121,7 +130,7 @@ impl Link {
                 return Err(Error::Server {
                     doing: "link to",
                     url: linked.url,
-                    what: "a link token is needed at the first time; get one with `tablao managers link-token --url <server>` and pass it as --link-token".to_owned(),
+                    what: "a link token is needed at the first time; get one with a POST to <server>/api/farm/v1/link-tokens and pass it as --link-token".to_owned(),
                 });
             }
             file = Some(linked);
@@ -160,6 +169,11 @@ impl Link {
 /// A journal id as 32 hex digits.
 pub fn hex_id(id: [u8; 16]) -> String {
     uuid::Uuid::from_bytes(id).simple().to_string()
+}
+
+/// A chain value as 64 hex digits.
+pub fn hex_chain(chain: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(chain).to_hex().to_string()
 }
 
 /// Reads a journal id.

@@ -15,7 +15,7 @@ use crate::blender::{lines, naming};
 use crate::commands::{Context, Ending};
 use crate::frames::publish::{self, Content, Named};
 use crate::frames::staging::Staging;
-use crate::outbox::{Entry, Publishing, Seq, Sync};
+use crate::outbox::{Entry, Publishing, Seq};
 use crate::wire::FrameReport;
 
 /// Blender 5.0 may print no `Time:` line; a saved file waits at most this long for it.
@@ -234,7 +234,7 @@ impl<'a> Publisher<'a> {
             report: report.clone(),
         });
         let outbox = self.context.reporter.outbox();
-        self.intents.push(outbox.put(intent, Sync::Required).await?);
+        self.intents.push(outbox.put(intent).await?);
         // The last look at the fence: after this line the frame is ours to publish.
         self.context.go_on()?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);

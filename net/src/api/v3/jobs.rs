@@ -48,11 +48,12 @@ pub(super) async fn change(
     request: Request,
     remote: Option<(RemoteVerb, String)>,
 ) -> Result<Answer, Problem> {
-    let view = site(node, job)?;
-    let own = node
-        .site
-        .as_ref()
-        .filter(|own| own.view().manager == view.manager);
+    // A placed job can be spoken of before its Manager has called again.
+    let seen_at = node.site_of_job(job).map(|view| view.manager);
+    if seen_at.is_none() && node.control.model().placement(job).is_none() {
+        return Err(Refusal::UnknownJob { job }.into());
+    }
+    let own = (node.site.as_ref()).filter(|own| seen_at == Some(own.view().manager));
     let reply: Reply = if let Some(engine) = own {
         let ask = Ask {
             key: sender.key,
@@ -72,6 +73,7 @@ pub(super) async fn change(
         let request = Request::AcceptRemote {
             request: tablao_core::RequestId::new(clock::new_id()),
             job,
+            seen_at,
             verb,
             reason,
         };
@@ -281,11 +283,16 @@ pub async fn submit_compiled(
     }
 }
 
-/// The job as it is here; a placed one that has not come up yet, as it was placed.
+/// The job once it has come up, if that is soon.
 async fn answer_with_job(node: &SharedNode, job: JobId) -> Result<Response, Problem> {
     if node.site.is_none() {
         node.wait_for_placed(job).await;
     }
+    presented(node, job)
+}
+
+/// The job as it is here; a placed one that has not come up yet, as it was placed.
+fn presented(node: &SharedNode, job: JobId) -> Result<Response, Problem> {
     if let Some(view) = node.site_of_job(job) {
         let model = view.read();
         if let (Some(entity), Some(row)) = (model.farm().jobs().get(&job), model.job(job)) {
@@ -293,13 +300,12 @@ async fn answer_with_job(node: &SharedNode, job: JobId) -> Result<Response, Prob
         }
     }
     let control = node.control.model();
-    let name = control
-        .placement(job)
-        .map(|row| row.name.clone())
-        .unwrap_or_default();
+    let Some(placed) = control.placement(job) else {
+        return Err(Refusal::UnknownJob { job }.into());
+    };
     let now = clock::rfc3339(control.farm().time());
     Ok(Json(json!({
-        "id": job.to_string(), "name": name, "type": "", "priority": 50, "settings": {},
+        "id": job.to_string(), "name": placed.name, "type": "", "priority": 50, "settings": {},
         "metadata": {}, "submitter_platform": "", "created": now, "updated": now,
         "status": "under-construction", "activity": "waits for its Manager",
         "steps_completed": 0, "steps_total": 0,
@@ -325,13 +331,7 @@ pub(super) async fn show(
     State(node): State<SharedNode>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    let job = job_id(&job)?;
-    let view = site(&node, job)?;
-    let model = view.read();
-    match (model.farm().jobs().get(&job), model.job(job)) {
-        (Some(entity), Some(row)) => Ok(Json(JobJson::new(entity, row)).into_response()),
-        _ => Err(Refusal::UnknownJob { job }.into()),
-    }
+    presented(&node, job_id(&job)?)
 }
 
 pub(super) async fn delete(

@@ -61,7 +61,7 @@ pub(super) async fn configuration(State(node): State<SharedNode>) -> Json<Value>
     Json(json!({
         "storageLocation": storage,
         "shamanEnabled": false,
-        "isFirstRun": storage.is_empty(),
+        "isFirstRun": node.config.shared_storage_path.as_os_str().is_empty(),
     }))
 }
 

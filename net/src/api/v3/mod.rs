@@ -12,6 +12,7 @@ mod types;
 mod worker;
 mod worker_auth;
 mod worker_mgt;
+mod worker_task;
 
 use axum::{
     Router,
@@ -30,7 +31,7 @@ pub use worker_auth::WorkerIdentity;
 /// Routes under `/api/v3`.
 pub fn router(node: &SharedNode) -> Router<SharedNode> {
     let body_bytes_max = node.config.body_bytes_max;
-    let picture = post(worker::output_produced)
+    let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
         .route("/api/v3/version", get(meta::version))
@@ -49,11 +50,11 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/worker/sign-off", post(worker::sign_off))
         .route("/api/v3/worker/state", get(worker::state))
         .route("/api/v3/worker/state-changed", post(worker::state_changed))
-        .route("/api/v3/worker/task", post(worker::task))
-        .route("/api/v3/worker/task/{task}", post(worker::task_update))
+        .route("/api/v3/worker/task", post(worker_task::task))
+        .route("/api/v3/worker/task/{task}", post(worker_task::task_update))
         .route(
             "/api/v3/worker/task/{task}/may-i-run",
-            get(worker::may_i_run),
+            get(worker_task::may_i_run),
         )
         .route("/api/v3/worker/task/{task}/output-produced", picture)
         .route("/api/v3/worker-mgt/workers", get(worker_mgt::workers))

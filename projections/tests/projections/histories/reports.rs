@@ -258,6 +258,7 @@ impl World {
                 request: RequestId::new(self.chance.uuid()),
                 job: (self.farm.placements().keys().next().copied())
                     .unwrap_or(JobId::new(Uuid::nil())),
+                seen_at: None,
                 verb: RemoteVerb::SetPriority(7),
                 reason: self.words(),
             },

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Carries out at a Manager what the Server's control journal asks of it, in order, each once.
+//!
+//! A wish about a job and its settlement are one decision of the site journal. A placement is
+//! settled after the job is there; repeated before that, it goes on where it was cut off.
+
+use std::{sync::Arc, time::Duration};
+
+use tablao_core::{
+    Actor, ActorKind, Event, Lsn, Recorded, Refusal, Request, Via, codec, decide::Asker,
+    request::NewJob,
+};
+
+use super::{Site, caller::Caller, upward::blocking};
+use crate::{
+    Error,
+    engine::{Ask, Engine, Reply, Stopped},
+    node::Node,
+};
+
+/// Pause before something that could not be fetched is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Follows the copy of the control journal for as long as the session lasts.
+pub(super) async fn carry_out(
+    node: &Arc<Node>,
+    engine: &Engine,
+    caller: &Caller,
+    mirror: &Arc<Site>,
+) -> Result<(), Error> {
+    let view = mirror.view().clone();
+    let mut position = view.position.clone();
+    let mut next = engine.model().farm().settled().next();
+    loop {
+        // What is beyond this may be written but not yet synced.
+        let durable = *position.borrow_and_update();
+        if next <= durable {
+            let reader = Arc::clone(&view.reader);
+            let wanted = blocking(move || wanted(&reader, next, durable)).await?;
+            for recorded in wanted {
+                while let Err(error) = settle(node, engine, caller, &recorded).await {
+                    if matches!(error, Error::Stopped(_)) {
+                        return Err(error);
+                    }
+                    // The line's end shows in pulling and pushing; the order is kept meanwhile.
+                    tracing::warn!(%error, position = %recorded.lsn, "carry out what the Server asks");
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+            next = durable.next();
+        }
+        position.changed().await.map_err(|_| Stopped)?;
+    }
+}
+
+/// What the control journal holds from `next` to `durable`.
+fn wanted(
+    reader: &tablao_journal::Reader,
+    next: Lsn,
+    durable: Lsn,
+) -> Result<Vec<Recorded>, Error> {
+    let mut wanted = Vec::new();
+    for record in reader.records(tablao_journal::Lsn::new(next.get()))? {
+        let record = record?;
+        if record.lsn.get() > durable.get() {
+            break;
+        }
+        wanted.extend(crate::records::read(&record)?);
+    }
+    Ok(wanted)
+}
+
+async fn settle(
+    node: &Arc<Node>,
+    engine: &Engine,
+    caller: &Caller,
+    recorded: &Recorded,
+) -> Result<(), Error> {
+    let actor = Actor {
+        kind: ActorKind::User,
+        id: None,
+        via: Via::Replication,
+    };
+    let asker = Asker {
+        name: "the Server".to_owned(),
+        address: caller.link().url.clone(),
+    };
+    match &recorded.event {
+        Event::JobPlaced(placed) if placed.manager == node.manager() => {
+            let bytes = fetch_blob(node, caller, placed.submission).await?;
+            let reply: Reply = match codec::from_bytes::<NewJob>(&bytes) {
+                Ok(mut job) => {
+                    job.facts.manager = node.manager();
+                    node.accept_job(engine, job, actor, asker, None).await?
+                }
+                Err(error) => Err(Refusal::UnsoundSubmission {
+                    reason: format!(
+                        "this Manager cannot read it ({error}); bring Server and Manager to the \
+                         same release and submit it again"
+                    ),
+                }),
+            };
+            let refused: Option<Refusal> = reply.err();
+            let settle = Request::SettleRemote {
+                control: recorded.lsn,
+                job: placed.job,
+                refused: refused.as_ref().map(Refusal::code),
+                reason: refused
+                    .map(|refusal| refusal.to_string())
+                    .unwrap_or_default(),
+            };
+            let _ = engine.ask(Ask::system(settle)).await?;
+        }
+        Event::RequestAccepted(accepted) if accepted.manager == node.manager() => {
+            let wish = Request::CarryOut {
+                control: recorded.lsn,
+                job: accepted.job,
+                verb: accepted.verb,
+                reason: recorded.detail.reason_text().to_owned(),
+            };
+            let _ = engine.ask(Ask::new(wish, actor, asker)).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn fetch_blob(node: &Arc<Node>, caller: &Caller, hash: [u8; 32]) -> Result<Vec<u8>, Error> {
+    let doing = "fetch a submission from";
+    if let Ok(bytes) = node.blobs.get(&hash) {
+        return Ok(bytes);
+    }
+    let name = blake3::Hash::from_bytes(hash).to_hex();
+    let request = caller
+        .get(&format!("blobs/{name}"))
+        .timeout(Duration::from_secs(60));
+    let bytes = caller.bytes(doing, request).await?;
+    if *blake3::hash(&bytes).as_bytes() != hash {
+        return Err(caller.error(doing, "its content is not what its name says"));
+    }
+    let blobs = node.blobs.clone();
+    blocking(move || {
+        blobs.put(&bytes)?;
+        Ok(bytes)
+    })
+    .await
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao frames` and `tablao managers`: lists to look at.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::listing::{Client, Listing, filters};
+use crate::{
+    client,
+    exit::{Code, Exit},
+    output::{self, Column},
+};
+
+const FRAME_COLUMNS: &[Column] = &[
+    ("NUMBER", "/number"),
+    ("RENDERED", "/rendered_at"),
+    ("MS", "/render_ms"),
+    ("BYTES", "/size"),
+    ("WORKER", "/worker/name"),
+    ("FLAGS", "/flags"),
+    ("PATH", "/path"),
+];
+
+const MANAGER_COLUMNS: &[Column] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("ROLE", "/role"),
+    ("CONNECTED", "/connected"),
+    ("JOBS", "/jobs"),
+    ("WORKERS", "/workers"),
+    ("LAST SEEN", "/last_seen"),
+];
+
+/// Look at published frames.
+///
+/// Example: tablao frames list --job JOB
+#[derive(Args)]
+pub(crate) struct Frames {
+    #[command(subcommand)]
+    verb: FramesVerb,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(Subcommand)]
+enum FramesVerb {
+    /// List published frames by shot and number.
+    List {
+        /// Only this job's.
+        #[arg(long, value_name = "JOB")]
+        job: Option<String>,
+        /// Only this shot's.
+        #[arg(long, value_name = "SHOT")]
+        shot: Option<String>,
+        /// Only this task's.
+        #[arg(long, value_name = "TASK")]
+        task: Option<String>,
+        /// The last rendered first.
+        #[arg(long)]
+        newest: bool,
+        #[command(flatten)]
+        listing: Listing,
+    },
+}
+
+impl Frames {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let client = self.client;
+        let FramesVerb::List {
+            job,
+            shot,
+            task,
+            newest,
+            listing,
+        } = self.verb;
+        let filters = filters([
+            ("job", job),
+            ("shot", shot),
+            ("task", task),
+            ("order", newest.then(|| "newest".to_owned())),
+        ]);
+        client::block_on(client.list("/api/farm/v1/frames", filters, &listing, FRAME_COLUMNS))
+    }
+}
+
+/// Look at Managers.
+///
+/// Example: tablao managers list
+#[derive(Args)]
+pub(crate) struct Managers {
+    #[command(subcommand)]
+    verb: ManagersVerb,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(Subcommand)]
+enum ManagersVerb {
+    /// List Managers.
+    List {
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show one Manager.
+    Show {
+        /// Its id or its name.
+        #[arg(value_name = "MANAGER")]
+        manager: String,
+    },
+}
+
+impl Managers {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let client = self.client;
+        let path = "/api/farm/v1/managers";
+        client::block_on(async {
+            match self.verb {
+                ManagersVerb::List { listing } => {
+                    client
+                        .list(path, Vec::new(), &listing, MANAGER_COLUMNS)
+                        .await
+                }
+                ManagersVerb::Show { manager } => {
+                    let (items, _) = client.read(path, Vec::new(), 1000).await?;
+                    let is = |item: &&Value| item["id"] == *manager || item["name"] == *manager;
+                    let found = items.iter().find(is).ok_or_else(|| {
+                        let words = format!(
+                            "no Manager has the id or name {manager:?}; `tablao managers list` \
+                             shows them"
+                        );
+                        Exit::new(Code::Failed, words)
+                    })?;
+                    if client.json {
+                        output::json(found)
+                    } else {
+                        output::fields(found)
+                    }
+                }
+            }
+        })
+    }
+}

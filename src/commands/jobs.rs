@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao jobs`: look at jobs and change them.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::listing::{Client, Listing, filters};
+use crate::{
+    client,
+    exit::{Code, Exit},
+    follow,
+    output::{self, Column},
+};
+
+const COLUMNS: &[Column] = &[
+    ("ID", "/id"),
+    ("STATUS", "/status"),
+    ("PRIORITY", "/priority"),
+    ("DONE", "/steps_completed"),
+    ("OF", "/steps_total"),
+    ("TYPE", "/type"),
+    ("USER", "/user"),
+    ("CREATED", "/created"),
+    ("NAME", "/name"),
+];
+
+/// Look at jobs and change them.
+///
+/// Example: tablao jobs list --status active,queued
+#[derive(Args)]
+pub(crate) struct Jobs {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List jobs, oldest first.
+    List {
+        /// Only these statuses, separated by commas.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only this job type.
+        #[arg(long = "type", value_name = "TYPE")]
+        job_type: Option<String>,
+        /// Only names with this in them.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only this user's.
+        #[arg(long)]
+        user: Option<String>,
+        /// Only this project's.
+        #[arg(long)]
+        project: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show one job with its settings.
+    Show {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// Follow a job to its end; ends 0 only if it completed.
+    Wait {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// Cancel a job: what runs is stopped, what is done stays.
+    Cancel(Change),
+    /// Let a job's running tasks end and start no more of it.
+    Pause(Change),
+    /// Queue a job again: a paused one goes on, an ended one runs again.
+    Requeue(Change),
+    /// Set a job's priority.
+    Priority {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: String,
+        /// 0 to 100; higher runs first.
+        #[arg(value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(0..=100))]
+        priority: i32,
+    },
+    /// Delete a job. Its frames stay on the disk, its history in the journal.
+    Delete {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+}
+
+/// A job, and why it is changed.
+#[derive(Args)]
+struct Change {
+    /// The job.
+    #[arg(value_name = "JOB")]
+    job: String,
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+}
+
+impl Jobs {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let client = self.client;
+        client::block_on(async {
+            match self.verb {
+                Verb::List {
+                    status,
+                    job_type,
+                    name,
+                    user,
+                    project,
+                    listing,
+                } => {
+                    let filters = filters([
+                        ("status", status),
+                        ("type", job_type),
+                        ("name", name),
+                        ("user", user),
+                        ("project", project),
+                    ]);
+                    let path = "/api/farm/v1/jobs";
+                    client.list(path, filters, &listing, COLUMNS).await
+                }
+                Verb::Show { job } => client.show(&address(&job)?).await,
+                Verb::Wait { job } => wait(&client, &job).await,
+                Verb::Cancel(change) => set_status(&client, &change, "cancel-requested").await,
+                Verb::Pause(change) => set_status(&client, &change, "pause-requested").await,
+                Verb::Requeue(change) => set_status(&client, &change, "requeueing").await,
+                Verb::Priority { job, priority } => {
+                    let body = json!({ "priority": priority });
+                    change(&client, &job, "setpriority", &body).await
+                }
+                Verb::Delete { job } => {
+                    let job = super::id("job", &job)?;
+                    client
+                        .farm()?
+                        .delete(&format!("/api/v3/jobs/{job}"))
+                        .await?;
+                    client.say(&json!({ "id": job }), || {
+                        format!("job {job} is marked for deletion")
+                    })
+                }
+            }
+        })
+    }
+}
+
+fn address(job: &str) -> anyhow::Result<String> {
+    Ok(format!("/api/farm/v1/jobs/{}", super::id("job", job)?))
+}
+
+async fn set_status(client: &Client, wanted: &Change, status: &str) -> anyhow::Result<()> {
+    let body = json!({ "status": status, "reason": wanted.reason });
+    change(client, &wanted.job, "setstatus", &body).await
+}
+
+/// Changes a job and tells what it has become.
+async fn change(client: &Client, job: &str, verb: &str, body: &Value) -> anyhow::Result<()> {
+    let farm = client.farm()?;
+    let id = super::id("job", job)?;
+    farm.post(&format!("/api/v3/jobs/{id}/{verb}"), body)
+        .await?;
+    let now = farm.get(&address(job)?, &[]).await?;
+    client.say(&now, || {
+        format!(
+            "job {id} is {}, priority {}",
+            now["status"].as_str().unwrap_or_default(),
+            now["priority"]
+        )
+    })
+}
+
+async fn wait(client: &Client, job: &str) -> anyhow::Result<()> {
+    let farm = client.farm()?;
+    let ended = follow::follow(&farm, super::id("job", job)?, "steps").await?;
+    if client.json {
+        output::json(&ended.job)?;
+    }
+    if ended.is_completed() {
+        if !client.json {
+            output::line(&format!("job {job} is completed"))?;
+        }
+        return Ok(());
+    }
+    let why = follow::why_not_completed(&farm, &ended).await;
+    Err(Exit::new(Code::Failed, why).into())
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao replay`: folds the journals of a data directory, without checkpoints, and prints what
+//! comes out. The digest is the one that the live process gives at the same position.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+use tablao_core::{Lsn, Timestamp};
+use tablao_journal::{Lsn as JournalLsn, Reader, Record};
+use tablao_net::{
+    clock, digest,
+    position::{FarmPosition, prefix},
+    records,
+};
+use tablao_projections::ReadModel;
+
+use crate::{
+    exit::{Code, Exit},
+    journals::{self, JournalFolder},
+    output,
+};
+
+/// Fold the journals of a data directory and print what comes out; read-only.
+///
+/// Example: tablao replay --data tablao-data --at 2026-03-01T03:10:00Z
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// The data directory of a Server or Manager.
+    #[arg(long, value_name = "DIR", default_value = "tablao-data")]
+    data: PathBuf,
+    /// Stop at this position (as the farm or an earlier replay gave it) or time (RFC 3339).
+    #[arg(long, value_name = "POSITION|TIME")]
+    at: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where to stop.
+enum Until {
+    End,
+    /// Each journal at its own time.
+    Time(Timestamp),
+    Position(FarmPosition),
+}
+
+impl Until {
+    fn parse(text: Option<&str>) -> anyhow::Result<Self> {
+        let Some(text) = text else {
+            return Ok(Self::End);
+        };
+        if let Some(time) = clock::parse_rfc3339(text) {
+            return Ok(Self::Time(time));
+        }
+        text.parse().map(Self::Position).map_err(|_| {
+            let words = format!(
+                "--at {text}: it is neither a position as `tablao replay` and \
+                 /api/farm/v1/digest give it, nor a time such as 2026-03-01T03:10:00Z"
+            );
+            Exit::new(Code::Usage, words).into()
+        })
+    }
+
+    /// The record comes after the end that was asked for.
+    fn is_before(&self, journal: [u8; 16], record: &Record) -> bool {
+        match self {
+            Self::End => false,
+            Self::Time(time) => record.time_us > time.micros(),
+            Self::Position(position) => {
+                let place = position.get(prefix(journal));
+                place.is_none_or(|place| record.lsn.get() > place.lsn.get())
+            }
+        }
+    }
+}
+
+/// One journal's fold.
+struct Folded {
+    journal: [u8; 16],
+    model: ReadModel,
+    records: u64,
+}
+
+impl Replay {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let until = Until::parse(self.at.as_deref())?;
+        let journals = journals::find(&self.data)?;
+        let begun = Instant::now();
+        let mut folds = Vec::with_capacity(journals.len());
+        for journal in &journals {
+            folds.push(fold(journal, &until)?);
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        if let Until::Position(asked) = &until {
+            check_reached(asked, &folds)?;
+        }
+        self.print(&folds, seconds)
+    }
+
+    fn print(&self, folds: &[Folded], seconds: f64) -> anyhow::Result<()> {
+        let records: u64 = folds.iter().map(|fold| fold.records).sum();
+        let records_per_s = (records as f64 / seconds.max(1e-9)) as u64;
+        let farms = || folds.iter().map(|fold| fold.model.farm());
+        let time = farms().map(|farm| farm.time()).max();
+        let jobs: usize = farms().map(|farm| farm.jobs().len()).sum();
+        let tasks: usize = farms()
+            .flat_map(|farm| farm.jobs().values())
+            .map(|job| job.tasks.len())
+            .sum();
+        let workers: usize = farms()
+            .flat_map(|farm| farm.workers().values())
+            .filter(|worker| !worker.deleted)
+            .count();
+        let frames: usize = farms().map(|farm| farm.frames().len()).sum();
+        let answer = json!({
+            "position": position(folds).to_string(),
+            "time": clock::rfc3339(time.unwrap_or_default()),
+            "digest": digest::whole(folds.iter().map(|fold| &fold.model)).to_string(),
+            "jobs": jobs,
+            "tasks": tasks,
+            "workers": workers,
+            "frames": frames,
+            "records": records,
+            "records_per_s": records_per_s,
+        });
+        if self.json {
+            output::json(&answer)
+        } else {
+            output::fields(&answer)
+        }
+    }
+}
+
+fn position(folds: &[Folded]) -> FarmPosition {
+    FarmPosition::of(folds.iter().map(|fold| (fold.journal, &fold.model)))
+}
+
+/// A position that these journals do not have must not come out as some other one.
+fn check_reached(asked: &FarmPosition, folds: &[Folded]) -> anyhow::Result<()> {
+    let reached = position(folds);
+    for (journal, place) in asked.places() {
+        let found = reached.get(journal);
+        if found.is_none_or(|found| found.lsn != place.lsn) {
+            let words = match found {
+                Some(found) => format!("one of these journals ends at {}, before it", found.lsn),
+                None => "it names a journal that is not here".to_owned(),
+            };
+            return Err(Exit::new(
+                Code::Usage,
+                format!("--at {asked}: {words}; is it a position of this farm?"),
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn fold(journal: &JournalFolder, until: &Until) -> anyhow::Result<Folded> {
+    let reader = journal.reader()?;
+    journal.check_end(&reader)?;
+    let mut fold = Folded {
+        journal: reader.journal_id().0,
+        model: ReadModel::new(),
+        records: 0,
+    };
+    fold_into(&mut fold, &reader, journal, until)?;
+    Ok(fold)
+}
+
+fn fold_into(
+    fold: &mut Folded,
+    reader: &Reader,
+    journal: &JournalFolder,
+    until: &Until,
+) -> anyhow::Result<()> {
+    let records = reader
+        .records(JournalLsn::FIRST)
+        .map_err(|error| journal.explain(error))?;
+    for record in records {
+        let record = record.map_err(|error| journal.explain(error))?;
+        if until.is_before(fold.journal, &record) {
+            break;
+        }
+        let read = records::read(&record).with_context(|| {
+            format!(
+                "fold the {} journal; a tablao as new as the one that wrote it can",
+                journal.name()
+            )
+        })?;
+        match read {
+            Some(recorded) => fold.model.apply(&recorded),
+            None => fold.model.skip(Lsn::new(record.lsn.get())),
+        }
+        fold.records += 1;
+    }
+    Ok(())
+}

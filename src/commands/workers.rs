@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `tablao workers`: look at workers, send them to sleep or wake them, tag them.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::listing::{Client, Listing, filters};
+use crate::{
+    client::{self, Farm},
+    exit::{Code, Exit},
+    output::Column,
+};
+
+const COLUMNS: &[Column] = &[
+    ("ID", "/id"),
+    ("NAME", "/name"),
+    ("STATUS", "/status"),
+    ("REQUESTED", "/status_change/status"),
+    ("TASK", "/task/name"),
+    ("PLATFORM", "/platform"),
+    ("TAGS", "/tags"),
+    ("SOFTWARE", "/software"),
+    ("LAST SEEN", "/last_seen"),
+];
+
+/// Look at workers, send them to sleep or wake them, tag them.
+///
+/// Example: tablao workers set-status render-07 asleep --lazy
+#[derive(Args)]
+pub(crate) struct Workers {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    client: Client,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List workers.
+    List {
+        /// Only these statuses, separated by commas.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only names with this in them.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only workers with this tag (name or id).
+        #[arg(long)]
+        tag: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show one worker.
+    Show {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+    },
+    /// Ask a worker to wake up, sleep, end or start again.
+    SetStatus {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// What it is to become.
+        #[arg(value_name = "STATUS")]
+        status: Status,
+        /// Let it finish its task first; otherwise the task is stopped and queued again.
+        #[arg(long)]
+        lazy: bool,
+    },
+    /// Show a worker's tags, or set them.
+    Tags {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// The tags it is to have (names or ids), in place of those it has.
+        #[arg(value_name = "TAG", conflicts_with = "clear")]
+        tags: Vec<String>,
+        /// Make the tags that do not exist yet.
+        #[arg(long, requires = "tags")]
+        create: bool,
+        /// Take all tags away.
+        #[arg(long)]
+        clear: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Status {
+    Awake,
+    Asleep,
+    Offline,
+    Restart,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Awake => "awake",
+            Self::Asleep => "asleep",
+            Self::Offline => "offline",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+impl Workers {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let client = self.client;
+        client::block_on(async {
+            match self.verb {
+                Verb::List {
+                    status,
+                    name,
+                    tag,
+                    listing,
+                } => {
+                    let filters = filters([("status", status), ("name", name), ("tag", tag)]);
+                    let path = "/api/farm/v1/workers";
+                    client.list(path, filters, &listing, COLUMNS).await
+                }
+                Verb::Show { worker } => {
+                    let id = find(&client, &worker).await?;
+                    client.show(&format!("/api/farm/v1/workers/{id}")).await
+                }
+                Verb::SetStatus {
+                    worker,
+                    status,
+                    lazy,
+                } => {
+                    let id = find(&client, &worker).await?;
+                    let body = json!({ "status": status.name(), "is_lazy": lazy });
+                    let path = format!("/api/v3/worker-mgt/workers/{id}/setstatus");
+                    client.farm()?.post(&path, &body).await?;
+                    told(&client, &id).await
+                }
+                Verb::Tags {
+                    worker,
+                    tags,
+                    create,
+                    clear,
+                } => {
+                    let id = find(&client, &worker).await?;
+                    if clear || !tags.is_empty() {
+                        let farm = client.farm()?;
+                        let body = json!({ "tag_ids": tag_ids(&farm, &tags, create).await? });
+                        let path = format!("/api/v3/worker-mgt/workers/{id}/settags");
+                        farm.post(&path, &body).await?;
+                    }
+                    told(&client, &id).await
+                }
+            }
+        })
+    }
+}
+
+/// Tells what a worker has become.
+async fn told(client: &Client, id: &str) -> anyhow::Result<()> {
+    let path = format!("/api/farm/v1/workers/{id}");
+    let now = client.farm()?.get(&path, &[]).await?;
+    client.say(&now, || {
+        let word = |pointer: &str| now.pointer(pointer).and_then(Value::as_str);
+        let mut words = format!(
+            "worker {} is {}",
+            word("/name").unwrap_or(id),
+            word("/status").unwrap_or("unknown")
+        );
+        if let Some(asked) = word("/status_change/status") {
+            words.push_str(&format!(", asked to become {asked}"));
+        }
+        let tags = now["tags"].as_array().into_iter().flatten();
+        let tags: Vec<&str> = tags.filter_map(|tag| tag["name"].as_str()).collect();
+        if !tags.is_empty() {
+            words.push_str(&format!(", tags {}", tags.join(", ")));
+        }
+        words
+    })
+}
+
+/// A worker's id, from an id or a name that only one has.
+async fn find(client: &Client, worker: &str) -> anyhow::Result<String> {
+    if uuid::Uuid::try_parse(worker).is_ok() {
+        return Ok(worker.to_owned());
+    }
+    let named = vec![("name", worker.to_owned())];
+    let (found, _) = client.read("/api/farm/v1/workers", named, 1000).await?;
+    let ids: Vec<&str> = found
+        .iter()
+        .filter(|item| item["name"] == worker)
+        .filter_map(|item| item["id"].as_str())
+        .collect();
+    match ids[..] {
+        [id] => Ok(id.to_owned()),
+        [] => Err(Exit::new(
+            Code::Failed,
+            format!("no worker is called {worker:?}; `tablao workers list` shows them"),
+        )
+        .into()),
+        _ => Err(Exit::new(
+            Code::Usage,
+            format!(
+                "{} workers are called {worker:?}; name one by its id",
+                ids.len()
+            ),
+        )
+        .into()),
+    }
+}
+
+/// The ids of tags; unknown ones are made or refused.
+async fn tag_ids(farm: &Farm, wanted: &[String], create: bool) -> anyhow::Result<Vec<String>> {
+    let path = "/api/v3/worker-mgt/tags";
+    let known = farm.get(path, &[]).await?;
+    let known = known["tags"].as_array().cloned().unwrap_or_default();
+    let mut ids = Vec::with_capacity(wanted.len());
+    for tag in wanted {
+        let found = known
+            .iter()
+            .find(|row| row["id"] == **tag || row["name"] == **tag);
+        let row = match found {
+            Some(row) => row.clone(),
+            None if create => farm.post(path, &json!({ "name": tag })).await?,
+            None => {
+                return Err(Exit::new(
+                    Code::Failed,
+                    format!("there is no tag {tag:?}; --create makes it"),
+                )
+                .into());
+            }
+        };
+        ids.extend(row["id"].as_str().map(str::to_owned));
+    }
+    Ok(ids)
+}
