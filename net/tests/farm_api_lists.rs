@@ -12,6 +12,11 @@ fn items(page: &Value) -> &Vec<Value> {
     page["items"].as_array().unwrap()
 }
 
+fn field<'a>(page: &'a Value, name: &str) -> Vec<&'a str> {
+    let texts = items(page).iter().map(|item| item[name].as_str().unwrap());
+    texts.collect()
+}
+
 /// Walks a list page by page, calling `between` after each.
 fn walk(farm: &Farm, path: &str, mut between: impl FnMut(usize)) -> Vec<Value> {
     let mut all = Vec::new();
@@ -23,6 +28,7 @@ fn walk(farm: &Farm, path: &str, mut between: impl FnMut(usize)) -> Vec<Value> {
             None => farm.read(path),
         };
         all.extend(items(&page).iter().cloned());
+        assert!(count < 100, "the walk does not come to an end");
         match page["next"].as_str() {
             Some(next) => cursor = Some(next.to_owned()),
             None => return all,
@@ -134,6 +140,8 @@ fn pages_hold_while_lists_grow() {
         "a list of events pages like any other"
     );
     assert!(all.get("next").is_none());
+    let times = field(&all, "time");
+    assert!(times.is_sorted(), "two journals are told in order of time");
     assert_eq!(
         all["position"],
         farm.read("/api/farm/v1/digest")["position"]
