@@ -10,6 +10,7 @@ pub(crate) mod chance;
 pub(crate) mod http;
 pub(crate) mod journals;
 pub(crate) mod leftovers;
+pub(crate) mod line;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod trace;
