@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Under strace: before an answer to a change is sent, its record was written and synced.
 //!
-//! Each request of these tests has a mark, the id of a worker or job that its record must
-//! contain. The write that brought the mark after the request came in has to be covered by a
-//! sync that returned before the answer began to be sent.
+//! Each request of these tests has a mark that its record must contain and no record of another
+//! asker does: the worker's id, or a person's name made for this one request. The write that
+//! brought the mark after the request came in has to be covered by a sync that returned before
+//! the answer began to be sent.
 //!
 //! That these tests notice a missing sync is shown by hand with
 //! `cargo test --features planted-no-sync --test durability`, where both must fail, and with
@@ -12,20 +13,24 @@
 
 mod farm_support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use farm_support::http::{Answer, Connection};
 use farm_support::process::Place;
 use farm_support::trace::{Call, Target, Traced};
+use farm_support::until;
 use farm_support::worker::{HandWorker, echo_submission};
 use serde_json::{Value, json};
 
 /// Under strace everything is slow; nothing may lapse meanwhile and write on its own account.
 const PATIENT: &str = "[rules]\nlease_s = 3600\nstart_within_s = 3600\nworker_timeout_s = 0\n";
 
-/// A request that changed something: what it was, and the id that its record must hold.
+/// A request that changed something: what it was, and what its record must hold.
 #[derive(Debug)]
 struct Change {
     what: &'static str,
-    mark: [u8; 16],
+    mark: Vec<u8>,
 }
 
 /// Everything that one connection asked for, in order.
@@ -34,62 +39,68 @@ struct Story {
     changes: Vec<Change>,
 }
 
-fn mark(id: &str) -> [u8; 16] {
-    *uuid::Uuid::parse_str(id).expect("a UUID").as_bytes()
+/// A person who goes by another name in each request.
+struct Person {
+    connection: Connection,
+    changes: Vec<Change>,
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-/// A worker's life and a person's wishes about one job, each on a connection of its own.
-fn live_and_wish(address: &str, name: &str) -> [Story; 2] {
-    let mut worker = HandWorker::sign_on(address, name);
-    let worker_mark = mark(&worker.id);
-    let mut said: Vec<Change> = ["register", "sign on", "become awake"]
-        .map(|what| Change {
-            what,
-            mark: worker_mark,
-        })
-        .into();
-    let mut person = Connection::open(address).expect("the Manager listens");
-    let mut wished = Vec::new();
-
-    let submitted = person.json("POST", "/api/v3/jobs", &echo_submission(name));
-    assert_eq!(submitted.status, 200, "{}", submitted.text());
-    let job = text(&submitted.json(), "id").to_owned();
-    let job_mark = mark(&job);
-    wished.push(Change {
-        what: "submit",
-        mark: job_mark,
-    });
-
-    let mut wish = |what, path: &str, body: Value, status: u16| -> Answer {
-        let answer = person.json("POST", path, &body);
+impl Person {
+    fn wish(&mut self, what: &'static str, path: &str, body: &Value, status: u16) -> Answer {
+        let name = format!("person-{}", uuid::Uuid::new_v4());
+        let headers = [("Content-Type", "application/json"), ("Tablao-User", &name)];
+        let body = body.to_string();
+        let answer = self
+            .connection
+            .send("POST", path, &headers, body.as_bytes())
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
-        wished.push(Change {
-            what,
-            mark: job_mark,
-        });
+        let mark = name.into_bytes();
+        self.changes.push(Change { what, mark });
         answer
+    }
+}
+
+/// A worker's life and a person's wishes about one job, each on a connection of its own. Nothing is
+/// taken from a worker before all `busy` ones have signed off: each of their requests changes
+/// something.
+fn live_and_wish(address: &str, name: &str, busy: &AtomicUsize) -> [Story; 2] {
+    let mut worker = HandWorker::sign_on(address, name);
+    let id = uuid::Uuid::parse_str(&worker.id).expect("a UUID");
+    let mut said = Vec::new();
+    let mut say = |what| {
+        let mark = id.as_bytes().to_vec();
+        said.push(Change { what, mark });
     };
+    for what in ["register", "sign on", "become awake"] {
+        say(what);
+    }
+    let mut person = Person {
+        connection: Connection::open(address).expect("the Manager listens"),
+        changes: Vec::new(),
+    };
+    let submitted = person.wish("submit", "/api/v3/jobs", &echo_submission(name), 200);
+    let job = submitted.json()["id"].as_str().expect("an id").to_owned();
     let status_path = format!("/api/v3/jobs/{job}/setstatus");
     let priority_path = format!("/api/v3/jobs/{job}/setpriority");
-    wish(
+    let status = |status: &str| json!({ "status": status, "reason": "a test" });
+    person.wish(
         "set the priority",
         &priority_path,
-        json!({"priority": 70}),
+        &json!({"priority": 70}),
         204,
     );
     // A person's refused wish is part of the history too.
-    let nonsense = json!({"status": "under-construction", "reason": "a test"});
-    wish("a refused wish", &status_path, nonsense, 422);
+    person.wish(
+        "a refused wish",
+        &status_path,
+        &status("under-construction"),
+        422,
+    );
 
     let task = worker.task();
+    say("ask for a task");
     for (what, report) in [
-        ("ask for a task", Value::Null),
         ("start it", json!({"taskStatus": "active"})),
         ("a finished step", json!({"steps_completed": 1})),
         (
@@ -97,39 +108,33 @@ fn live_and_wish(address: &str, name: &str) -> [Story; 2] {
             json!({"taskStatus": "completed", "activity": "done"}),
         ),
     ] {
-        if !report.is_null() {
-            let answer = worker.report(&task, report);
-            assert_eq!(answer.status, 204, "{what}: {}", answer.text());
-        }
-        said.push(Change {
-            what,
-            mark: worker_mark,
-        });
+        let answer = worker.report(&task, report);
+        assert_eq!(answer.status, 204, "{what}: {}", answer.text());
+        say(what);
     }
     let answer = worker.post("/api/v3/worker/sign-off", &Value::Null);
     assert_eq!(answer.status, 204, "{}", answer.text());
-    said.push(Change {
-        what: "sign off",
-        mark: worker_mark,
-    });
+    say("sign off");
 
-    let cancel = json!({"status": "cancel-requested", "reason": "a test"});
-    wish("cancel", &status_path, cancel, 204);
-    wish(
-        "change the priority again",
+    busy.fetch_sub(1, Ordering::SeqCst);
+    until("all workers to sign off", || {
+        (busy.load(Ordering::SeqCst) == 0).then_some(())
+    });
+    person.wish("cancel", &status_path, &status("cancel-requested"), 204);
+    person.wish(
+        "change the priority",
         &priority_path,
-        json!({"priority": 30}),
+        &json!({"priority": 30}),
         204,
     );
-    let port = worker.connection.own_port();
     [
         Story {
-            port,
+            port: worker.connection.own_port(),
             changes: said,
         },
         Story {
-            port: person.own_port(),
-            changes: wished,
+            port: person.connection.own_port(),
+            changes: person.changes,
         },
     ]
 }
@@ -162,7 +167,7 @@ fn exchanges(calls: &[Call], port: u16) -> Vec<Exchange> {
     found
 }
 
-fn holds(data: &[u8], mark: [u8; 16]) -> bool {
+fn holds(data: &[u8], mark: &[u8]) -> bool {
     data.windows(mark.len()).any(|window| window == mark)
 }
 
@@ -195,7 +200,7 @@ fn check(calls: &[Call], stories: &[Story]) -> usize {
                 call.is_journal_write()
                     && call.began > exchange.asked
                     && call.ended < exchange.answered
-                    && holds(&call.data, change.mark)
+                    && holds(&call.data, &change.mark)
             });
             let what = change.what;
             match writes.next_back() {
@@ -222,7 +227,7 @@ fn check(calls: &[Call], stories: &[Story]) -> usize {
 fn each_answer_to_a_change_follows_its_sync() {
     let place = Place::new(PATIENT);
     let traced = Traced::start(&place);
-    let stories = live_and_wish(&place.address, "alone");
+    let stories = live_and_wish(&place.address, "alone", &AtomicUsize::new(1));
     let checked = check(&traced.stop(), &stories);
     println!("{checked} answers checked");
     assert!(checked >= 13, "only {checked} answers were looked at");
@@ -233,10 +238,12 @@ fn each_answer_to_a_change_follows_its_sync() {
 fn answers_to_many_at_once_follow_the_sync_that_covers_each() {
     let place = Place::new(PATIENT);
     let traced = Traced::start(&place);
+    let busy = Arc::new(AtomicUsize::new(8));
     let threads: Vec<_> = (0..8)
         .map(|number| {
-            let address = place.address.clone();
-            std::thread::spawn(move || live_and_wish(&address, &format!("worker {number}")))
+            let (address, busy) = (place.address.clone(), Arc::clone(&busy));
+            let name = format!("worker {number}");
+            std::thread::spawn(move || live_and_wish(&address, &name, &busy))
         })
         .collect();
     let stories: Vec<Story> = threads

@@ -47,11 +47,15 @@ struct Render {
 impl Render {
     /// Starts a Manager and submits; frames enough for so many kills in the middle.
     fn start(chance: &mut Chance) -> (Self, Process) {
-        Self::start_with(chance, Place::manager)
+        Self::start_with(chance, Place::manager, None)
     }
 
-    /// The same with whatever process plays the Manager.
-    fn start_with(chance: &mut Chance, manager: fn(&Place) -> Process) -> (Self, Process) {
+    /// The same with whatever process plays the Manager, and the job submitted at another address.
+    fn start_with(
+        chance: &mut Chance,
+        manager: impl FnOnce(&Place) -> Process,
+        server: Option<&str>,
+    ) -> (Self, Process) {
         let place = Place::new(SHORT_LEASES);
         let manager = manager(&place);
         let output = place.folder.join("frames");
@@ -59,7 +63,8 @@ impl Render {
         let frames = 12.max(4 * u32::try_from(kills()).expect("a small number"));
         let chunk_size = 1 + u32::try_from(chance.below(3)).expect("a small number");
         let submission = scene::submission(frames, chunk_size, &output);
-        let mut connection = Connection::open(&place.address).expect("the Manager listens");
+        let address = server.unwrap_or(&place.address);
+        let mut connection = Connection::open(address).expect("somebody listens");
         let answer = connection.json("POST", "/api/v3/jobs", &submission);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let job = answer.json()["id"].as_str().expect("an id").to_owned();
@@ -76,7 +81,12 @@ impl Render {
     }
 
     fn status(&self) -> Option<String> {
-        let answer = http::get(&self.place.address, &format!("/api/v3/jobs/{}", self.job)).ok()?;
+        self.status_at(&self.place.address)
+    }
+
+    /// The job's status as this process shows it; nothing while it does not answer.
+    fn status_at(&self, address: &str) -> Option<String> {
+        let answer = http::get(address, &format!("/api/v3/jobs/{}", self.job)).ok()?;
         assert_eq!(answer.status, 200, "the job is lost: {}", answer.text());
         Some(answer.json()["status"].as_str()?.to_owned())
     }
@@ -287,7 +297,7 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
 #[test]
 fn a_whole_farm_in_one_process_comes_back() {
     let mut chance = Chance::announced("kill the whole farm");
-    let (mut render, mut farm) = Render::start_with(&mut chance, Place::up);
+    let (mut render, mut farm) = Render::start_with(&mut chance, Place::up, None);
     for round in 1..=kills() {
         render.wait_for_a_moment(&mut chance);
         farm.kill();
@@ -324,6 +334,74 @@ fn manager_and_worker_killed_together_come_back() {
             worker = render.place.worker("worker");
         }
     }
+    render.finish(manager, vec![worker]);
+}
+
+/// Protects a job that was submitted at the Server from the Server's death, alone and together
+/// with its Manager: the site renders on without it, and what it had acknowledged is there when it
+/// comes back, with a mirror that is the Manager's own history.
+#[test]
+fn a_killed_server_comes_back_and_shows_what_its_manager_did() {
+    let mut chance = Chance::announced("kill the Server");
+    let above = Place::new("");
+    let mut server = above.server();
+    let mut connection = Connection::open(&above.address).expect("the Server listens");
+    let answer = connection.json("POST", "/api/farm/v1/link-tokens", &Value::Null);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let token = answer.json()["token"].as_str().expect("a token").to_owned();
+    let link = |place: &Place| {
+        let manager = place.manager_below(&above.address, &token);
+        until("the link to the Server", || {
+            let body = http::get(&above.address, "/api/farm/v1/managers")
+                .ok()?
+                .json();
+            let items = body["items"].as_array()?.clone();
+            items
+                .iter()
+                .any(|manager| manager["role"] == "linked")
+                .then_some(())
+        });
+        manager
+    };
+    let (mut render, mut manager) = Render::start_with(&mut chance, link, Some(&above.address));
+    let worker = render.place.worker("worker");
+    for round in 1..=kills() {
+        render.wait_for_a_moment(&mut chance);
+        server.kill();
+        let both = round % 2 == 0;
+        if both {
+            manager.kill();
+        }
+        println!(
+            "Server killed, {round}, both: {both}, {} frames",
+            render.watcher.frames()
+        );
+        chance.pause(1500);
+        if both {
+            // The link is remembered, and the Manager starts without the Server.
+            manager = render.place.manager();
+        }
+        server = above.server();
+    }
+    until("the end of the job at the Server", || {
+        (render.status_at(&above.address)? == "completed").then_some(())
+    });
+    let site = render.place.data.join("journal/site");
+    let mirrors = above.data.join("journal/mirrors");
+    let mirror = std::fs::read_dir(mirrors)
+        .expect("mirrors")
+        .flatten()
+        .next();
+    let mirror = mirror.expect("the Manager's mirror").path();
+    server.stop();
+    let copied = journals::reader(&mirror).verify().expect("a whole mirror");
+    let own = journals::reader(&site)
+        .chain_before(copied.next)
+        .expect("readable");
+    assert_eq!(own, Some(copied.chain), "the mirror has another history");
+    journals::reader(&above.data.join("journal/control"))
+        .verify()
+        .expect("whole");
     render.finish(manager, vec![worker]);
 }
 

@@ -2,6 +2,8 @@
 //! The served OpenAPI document: every address of the API is in it, and what a live farm answers
 //! is what it says.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -107,6 +107,9 @@ enum ManagersVerb {
         #[arg(value_name = "MANAGER")]
         manager: String,
     },
+    /// Get a token with which a Manager links to this Server. It is used up by the first use and
+    /// ends after a quarter of an hour.
+    LinkToken,
 }
 
 impl Managers {
@@ -119,6 +122,18 @@ impl Managers {
                     client
                         .list(path, Vec::new(), &listing, MANAGER_COLUMNS)
                         .await
+                }
+                ManagersVerb::LinkToken => {
+                    let token = client
+                        .farm()?
+                        .post("/api/farm/v1/link-tokens", &serde_json::json!({}))
+                        .await?;
+                    if client.json {
+                        output::json(&token)
+                    } else {
+                        println!("{}", token["token"].as_str().unwrap_or_default());
+                        Ok(())
+                    }
                 }
                 ManagersVerb::Show { manager } => {
                     let (items, _) = client.read(path, Vec::new(), 1000).await?;

@@ -2,6 +2,11 @@
 //! The command line from outside: the real binary against real farms. What it prints, how it
 //! ends, and what it says to somebody who did something wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails with a line number, which is all that is asked of it"
+)]
+
 mod client;
 mod harness;
 mod journals;

@@ -107,18 +107,17 @@ impl Connection {
             chunked |= line.starts_with("transfer-encoding:") && line.contains("chunked");
         }
         let mut body = Vec::new();
-        loop {
-            if chunked {
+        if chunked {
+            loop {
                 length = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
-            }
-            self.take(length, &mut body)?;
-            if chunked {
+                self.take(length, &mut body)?;
                 self.line()?;
-            }
-            if !chunked || length == 0 {
-                break;
+                if length == 0 {
+                    return Ok(Answer { status, body });
+                }
             }
         }
+        self.take(length, &mut body)?;
         Ok(Answer { status, body })
     }
 

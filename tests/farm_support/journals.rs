@@ -22,15 +22,44 @@ pub(crate) fn reader(folder: &Path) -> Reader {
     Reader::open(files).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
-/// Checks every byte and every chain value of every journal.
+/// Checks every byte and every chain value of every journal, with our reader and with the
+/// independent one in Python, which must come to the same chain value.
 pub(crate) fn verify_all(data: &Path) -> Vec<Verified> {
-    folders(data)
-        .iter()
-        .map(|folder| {
-            let verified = reader(folder).verify();
-            verified.unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        })
-        .collect()
+    folders(data).iter().map(|folder| verify(folder)).collect()
+}
+
+/// The same for one journal.
+pub(crate) fn verify(folder: &Path) -> Verified {
+    // Beside a live process the journal may grow between the two; then both look again.
+    super::until("both readers to see the same journal", || {
+        let verified = reader(folder).verify();
+        let verified = verified.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let python = in_python(folder);
+        let same_end = python["next"].as_u64() == Some(verified.next.get());
+        if same_end {
+            assert_eq!(
+                python["chain"],
+                verified.chain.to_string(),
+                "{}",
+                folder.display()
+            );
+            assert_eq!(python["records"], verified.records, "{}", folder.display());
+        }
+        same_end.then_some(verified)
+    })
+}
+
+/// What the reader that was written from FORMAT.md alone says.
+fn in_python(folder: &Path) -> serde_json::Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journal_reader/read_journal.py");
+    let output = std::process::Command::new("python3")
+        .arg(script)
+        .arg(folder)
+        .output()
+        .expect("python3 is on PATH: run `make setup-test`");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}: {said}", folder.display());
+    serde_json::from_slice(&output.stdout).expect("the reader prints JSON")
 }
 
 /// Every event of the site journal.

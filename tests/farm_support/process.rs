@@ -130,6 +130,22 @@ impl Place {
         self.started("manager", &mut self.manager_command())
     }
 
+    /// Starts a Server and waits until it answers.
+    pub(crate) fn server(&self) -> Process {
+        let mut command = Command::new(TABLAO);
+        command.args(["server", "--listen", &self.address, "--data"]);
+        command.arg(&self.data);
+        self.started("server", &mut command)
+    }
+
+    /// Starts its Manager for the first time below a Server and waits until it answers.
+    pub(crate) fn manager_below(&self, server: &str, token: &str) -> Process {
+        let mut command = self.manager_command();
+        let server = format!("http://{server}");
+        command.args(["--server", &server, "--link-token", token]);
+        self.started("manager", &mut command)
+    }
+
     /// Starts a whole farm with one Worker in one process and waits until it answers.
     pub(crate) fn up(&self) -> Process {
         let mut command = Command::new(TABLAO);

@@ -82,12 +82,13 @@ impl HandWorker {
     }
 }
 
-/// A submission of tasks that only echo, for farms without Blender.
+/// A submission of 21 tasks that only echo and sleep, for farms without Blender. More than a test
+/// of a few workers completes.
 pub(crate) fn echo_submission(name: &str) -> Value {
     json!({
         "name": name, "type": "echo-sleep-test", "priority": 50,
         "submitter_platform": "linux",
-        "settings": { "message": "words", "sleep_duration_seconds": 0, "sleep_repeats": 2 },
+        "settings": { "message": "words", "sleep_duration_seconds": 0, "sleep_repeats": 20 },
     })
 }
 

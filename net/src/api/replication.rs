@@ -105,7 +105,7 @@ fn unauthorized(why: &str) -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         format!(
-            "{why}: get a new link token with a POST to /api/farm/v1/link-tokens at the Server, \
+            "{why}: get a new link token with `tablao managers link-token --url <the Server>`, \
              and start the Manager with --server and --link-token"
         ),
     )

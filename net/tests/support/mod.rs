@@ -4,23 +4,27 @@
 //! Everything is synchronous on the outside, so that a test reads from top to bottom.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::unwrap_used,
     missing_docs,
     reason = "shared by several test binaries, each of which uses its part"
 )]
 
+pub mod flamenco;
+pub mod stream;
+
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use base64::Engine as _;
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+pub use stream::{Message, Stream};
 use tablao_net::{
     api,
     node::{Node, NodeOptions, Role},
@@ -340,64 +344,5 @@ pub fn frame(number: i32) -> Value {
         "hash": blake3::hash(&number.to_le_bytes()).to_string(), "outcome": "published",
         "rendered_at": "2026-08-03T12:00:00.25Z", "render_ms": 1500, "samples": 16,
         "peak_memory_bytes": 1_000_000, "blender_version": "3.4.1",
-    })
-}
-
-/// One message of an event stream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    pub id: String,
-    pub event: String,
-    pub data: Value,
-}
-
-/// An open event stream. Dropping it cuts the connection.
-pub struct Stream<'a> {
-    farm: &'a Farm,
-    body: BodyDataStream,
-    buffer: String,
-}
-
-impl Stream<'_> {
-    /// The next message; waits for it.
-    pub fn next(&mut self) -> Message {
-        loop {
-            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
-                let message = parse(block);
-                self.buffer = rest.to_owned();
-                if let Some(message) = message {
-                    return message;
-                }
-                continue;
-            }
-            let more = self.farm.runtime.block_on(self.body.next());
-            let more = more.expect("the stream stays open").unwrap();
-            self.buffer.push_str(std::str::from_utf8(&more).unwrap());
-        }
-    }
-
-    /// Messages up to and with the first one that fits.
-    pub fn until(&mut self, fits: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let mut messages = Vec::new();
-        loop {
-            messages.push(self.next());
-            if fits(&messages[messages.len() - 1]) {
-                return messages;
-            }
-        }
-    }
-}
-
-fn parse(block: &str) -> Option<Message> {
-    let field = |name: &str| {
-        let lines = block.lines().filter_map(|line| line.strip_prefix(name));
-        lines.map(str::trim_start).collect::<Vec<_>>().join("\n")
-    };
-    let data = field("data:");
-    // A comment keeps the connection alive and says nothing.
-    (!data.is_empty()).then(|| Message {
-        id: field("id:"),
-        event: field("event:"),
-        data: serde_json::from_str(&data).unwrap(),
     })
 }

@@ -96,7 +96,7 @@ pub(super) struct SegmentsQuery {
     cursor: Option<String>,
 }
 
-/// Files of all journals: the control journal's, then each site's, oldest first.
+/// Files of all journals: the control journal's, the own site's, then the mirrors', oldest first.
 #[utoipa::path(get, path = "/api/farm/v1/journal/segments", tag = "journal", params(SegmentsQuery), responses(
     (status = 200, description = "A page of segments", body = Page<Segment>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
@@ -113,12 +113,12 @@ pub(super) async fn segments(
         let views = Views::of(&node);
         let mut described = vec![describe(0, "control", &views.control)?];
         for view in &views.sites {
-            let role = if view.manager == own {
-                "site"
+            let (order, role) = if view.manager == own {
+                (1, "site")
             } else {
-                "mirror"
+                (2, "mirror")
             };
-            described.push(describe(1, role, view)?);
+            described.push(describe(order, role, view)?);
         }
         Ok::<_, tablao_journal::Error>((views, described))
     });
