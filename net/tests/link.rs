@@ -207,8 +207,12 @@ fn placed(above: &Above, below: &Below) -> NewJob {
             Event::JobPlaced(facts) => Some(facts),
             _ => None,
         });
-    let bytes = above.node.blobs.get(&placed.unwrap().submission).unwrap();
-    let mut job: NewJob = codec::from_bytes(&bytes).unwrap();
+    let bytes = above
+        .node
+        .blobs
+        .get(&placed.expect("a placement").submission);
+    let bytes = bytes.expect("a blob is on disk before its placement");
+    let mut job: NewJob = codec::from_bytes(&bytes).expect("a submission");
     job.facts.manager = below.node.manager();
     job
 }
@@ -432,4 +436,57 @@ fn a_manager_does_not_follow_another_server() {
     let trouble = until("the refusal", || below.node.link.trouble());
     assert!(trouble.contains("another control journal"), "{trouble}");
     assert_eq!(below.site().len(), records);
+}
+
+/// Protects the history of a Manager that ran alone for years: linked, it is seen above from its
+/// first record. And a damaged copy keeps nobody else from working: it is named, and copied anew
+/// once it is out of the way.
+#[test]
+fn a_mirror_begins_at_the_first_record_and_can_be_made_anew() {
+    let above = Above::new();
+    let alone = Below::on(tempfile::tempdir().unwrap(), None);
+    let engine = alone.node.site.clone().unwrap();
+    for number in 0..50 {
+        let tag = tablao_core::TagId::new(tablao_net::clock::new_id());
+        let (name, description) = (format!("tag {number}"), String::new());
+        let create = Request::CreateTag {
+            tag,
+            name,
+            description,
+        };
+        let asked = alone.block_on(engine.ask(Ask::system(create)));
+        asked.unwrap().unwrap();
+    }
+    let manager = alone.node.manager();
+    let link = (above.url.clone(), Some(above.token()));
+    let below = Below::on(alone.end(), Some(link));
+    below.link();
+    wait_until_level(&above, &below);
+    let tags = |above: &Above| {
+        let site = above.node.mirrors.get(manager)?;
+        Some(site.view().read().farm().tags().len())
+    };
+    assert_eq!(tags(&above), Some(50));
+
+    let (server, site) = (above.end(), below.end());
+    let folder = server.path().join(MIRRORS).join(manager.to_string());
+    let file = folder.join("00000000000000000001.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let above = Above::on(server);
+    let below = Below::again(site, &above);
+    below.link();
+    let trouble = until("the refusal", || below.node.link.trouble());
+    assert!(trouble.contains("move journal/mirrors/"), "{trouble}");
+    assert_eq!(tags(&above), None);
+
+    let (server, site) = (above.end(), below.end());
+    std::fs::remove_dir_all(&folder).unwrap();
+    let above = Above::on(server);
+    let below = Below::again(site, &above);
+    below.link();
+    wait_until_level(&above, &below);
+    assert_eq!(tags(&above), Some(50));
 }
