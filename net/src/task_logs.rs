@@ -180,6 +180,6 @@ mod tests {
         let part = logs.read(job, task, 4, 6).unwrap();
         assert_eq!(String::from_utf8_lossy(&part.bytes), "two\nse");
         assert_eq!(logs.tail(job, task, 10).unwrap(), "second\n");
-        assert_eq!(logs.tail(job, task, 10).unwrap(), "two\nsecond\n");
+        assert_eq!(logs.tail(job, task, 12).unwrap(), "two\nsecond\n");
     }
 }
