@@ -28,7 +28,7 @@ fn only_a_linked_manager_is_let_in() {
     let refused = |hello: &tablao_net::link::Hello| {
         let answer = above.greet(hello);
         assert_eq!(answer.status, 401, "{}", answer.body);
-        assert!(answer.message().contains("link-tokens"), "{}", answer.body);
+        assert!(answer.message().contains("link-token"), "{}", answer.body);
         assert!(above.node.control.model().farm().managers().len() <= 1);
     };
     refused(&below.hello(None));
@@ -472,8 +472,8 @@ fn a_mirror_begins_at_the_first_record_and_can_be_made_anew() {
     let folder = server.path().join(MIRRORS).join(manager.to_string());
     let file = folder.join("00000000000000000001.seg");
     let mut bytes = std::fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    // In the segment's header: what is broken near the end is cut off and fetched again.
+    bytes[20] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     let above = Above::on(server);
     let below = Below::again(site, &above);

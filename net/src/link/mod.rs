@@ -131,7 +131,7 @@ impl Link {
                 return Err(Error::Server {
                     doing: "link to",
                     url: linked.url,
-                    what: "a link token is needed at the first time; get one with a POST to <server>/api/farm/v1/link-tokens and pass it as --link-token".to_owned(),
+                    what: "a link token is needed at the first time; get one with `tablao managers link-token --url <the Server>` and pass it as --link-token".to_owned(),
                 });
             }
             file = Some(linked);

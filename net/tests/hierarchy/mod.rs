@@ -294,7 +294,9 @@ pub fn wait_until_level(above: &Above, below: &Below) {
             .join(MIRROR_OF_SERVER)
             .join(server.to_string());
         let copied = try_reader(&copy)?.verify().ok()?.next;
+        let mirrored = above.node.mirrors.get(manager)?.next();
         let level = noted == end
+            && mirrored == end.next().get()
             && asked.is_none_or(|asked| asked.lsn <= settled)
             && below.node.link.trouble().is_none()
             && copied.get() == above.node.control.view().at().next().get();
