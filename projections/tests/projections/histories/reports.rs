@@ -258,7 +258,7 @@ impl World {
                 request: RequestId::new(self.chance.uuid()),
                 job: (self.farm.placements().keys().next().copied())
                     .unwrap_or(JobId::new(Uuid::nil())),
-                seen_at: None,
+                seen_at: Some(manager),
                 verb: RemoteVerb::SetPriority(7),
                 reason: self.words(),
             },
