@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use farm_support::http::{Answer, Connection};
+use farm_support::journals;
 use farm_support::process::Place;
 use farm_support::trace::{Call, Target, Traced};
 use farm_support::until;
@@ -229,6 +230,7 @@ fn each_answer_to_a_change_follows_its_sync() {
     let traced = Traced::start(&place);
     let stories = live_and_wish(&place.address, "alone", &AtomicUsize::new(1));
     let checked = check(&traced.stop(), &stories);
+    journals::verify_all(&place.data);
     println!("{checked} answers checked");
     assert!(checked >= 13, "only {checked} answers were looked at");
 }
@@ -253,6 +255,7 @@ fn answers_to_many_at_once_follow_the_sync_that_covers_each() {
     let calls = traced.stop();
     let checked = check(&calls, &stories);
     let writes = calls.iter().filter(|call| call.is_journal_write()).count();
+    journals::verify_all(&place.data);
     println!("{checked} answers checked, {writes} journal writes");
     assert!(checked >= 100, "only {checked} answers were looked at");
 }

@@ -201,7 +201,7 @@ impl Hierarchy {
     fn check_copies(&self, control: &Path, site: &Path) {
         let (mirror, control_copy) = (self.mirror(), self.control_copy());
         for (copy, original) in [(&mirror, site), (&control_copy, control)] {
-            let (copy, original) = (verify(copy), verify(original));
+            let (copy, original) = (journals::verify(copy), journals::verify(original));
             assert_eq!(copy.journal_id, original.journal_id);
             assert_eq!((copy.next, copy.chain), (original.next, original.chain));
         }
