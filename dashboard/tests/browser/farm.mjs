@@ -6,6 +6,7 @@ import { openSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const READY_WITHIN_MS = 60_000;
@@ -86,20 +87,27 @@ export async function runs(program, ...args) {
   );
 }
 
+/** Frames of the demo's scene, and frames in each task of the demo's job. */
+export const FRAMES = 24;
+const CHUNK_SIZE = 3;
+/** Tasks of the demo's job: one for each chunk, and the video. */
+export const TASKS = FRAMES / CHUNK_SIZE + 1;
+
+/** Makes the scene that `tablao demo` renders. */
 export async function makeScene(file) {
-  const script = new URL("scene.py", import.meta.url).pathname;
+  const script = fileURLToPath(new URL("../../../demo/make_scene.py", import.meta.url));
   await promisify(execFile)("blender", ["-b", "--factory-startup", "--python-exit-code", "3", "--python", script, "--", file]);
 }
 
-/** A job of simple-blender-render, one task for each of the scene's six frames, and a video. */
+/** The demo's job. */
 export function renderJob(name, blendfile, outputFolder) {
   return {
     name,
     type: "simple-blender-render",
     metadata: { project: "Browser test" },
     settings: {
-      frames: "1-6",
-      chunk_size: 1,
+      frames: `1-${FRAMES}`,
+      chunk_size: CHUNK_SIZE,
       render_output_root: outputFolder,
       add_path_components: 0,
       render_output_path: join(outputFolder, name, "######"),
@@ -108,7 +116,7 @@ export function renderJob(name, blendfile, outputFolder) {
       format: "PNG",
       image_file_extension: ".png",
       has_previews: false,
-      scene: "Scene",
+      scene: "tablao",
     },
   };
 }

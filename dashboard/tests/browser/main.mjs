@@ -9,14 +9,13 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { LAUNCH } from "./browser.mjs";
 import { check, conclude, failures, part, same, skip } from "./checks.mjs";
-import { Farm, freePort, makeScene, Process, renderJob, runs } from "./farm.mjs";
+import { Farm, FRAMES, freePort, makeScene, Process, renderJob, runs, TASKS } from "./farm.mjs";
 import { theirOwnTests } from "./units.mjs";
 import { View } from "./view.mjs";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const binary = resolve(root, process.env.TABLAO_BIN ?? join("target", "debug", "tablao"));
 const out = join(root, "target", "browser");
-const FRAMES = 6;
 
 await mkdir(out, { recursive: true });
 const temporary = await mkdtemp(join(tmpdir(), "tablao-browser-"));
@@ -39,13 +38,13 @@ const rendering = await runs("blender", "--version");
 
 async function watchAJob(farm, view) {
   const job = await check("a submitted job appears without a reload", async () => {
-    const id = await farm.submit(renderJob("orange-cube", scene, join(temporary, "renders")));
+    const id = await farm.submit(renderJob("demo", scene, join(temporary, "renders")));
     await view.jobRow(id).waitFor();
     return id;
   });
   await view.openJob(job);
   await check("its tasks are shown as cells", async () => {
-    same(await view.count("task-cell", FRAMES + 1), FRAMES + 1, "cells");
+    same(await view.count("task-cell", TASKS), TASKS, "cells");
     await view.cells("active").first().waitFor();
   });
   await check("the log of a running task is shown while it runs", async () => {
@@ -63,7 +62,7 @@ async function watchAJob(farm, view) {
     await view.jobRow(job, "completed").waitFor();
     await view.pictures(FRAMES);
     same(await view.find("frame-thumb").count(), FRAMES, "frames");
-    await view.cells("completed").nth(FRAMES).waitFor();
+    await view.cells("completed").nth(TASKS - 1).waitFor();
     await view.page.locator('[data-testid="open-job-progress"][aria-valuenow="100"]').waitFor();
     await view.shot("job-completed");
   });
@@ -164,11 +163,11 @@ async function killedManager() {
   await view.open(farm.url);
   await view.state("live");
 
-  const tasks = rendering ? FRAMES + 1 : 11;
+  const tasks = rendering ? TASKS : 11;
   const job = await check("a job is submitted and begins", async () => {
     const id = await farm.submit(
       rendering
-        ? renderJob("orange-cube-killed", scene, join(temporary, "renders"))
+        ? renderJob("demo-killed", scene, join(temporary, "renders"))
         : {
             name: "naps",
             type: "echo-sleep-test",

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { same } from "./checks.mjs";
 
 /** Renders and restarts take as long as they take on a busy machine; this only bounds a hang. */
-const WAIT_MS = 180_000;
+const WAIT_MS = 480_000;
 
 export class View {
   constructor(page, out) {
