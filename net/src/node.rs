@@ -229,11 +229,18 @@ impl Node {
     }
 
     /// Where tasks find the shared files.
+    ///
+    /// Until a studio says where, a folder in the data directory: right for a farm on one
+    /// machine, and said to be a first run, so that nobody takes it for shared.
     pub fn storage(&self) -> String {
-        self.config
-            .shared_storage_path
-            .to_string_lossy()
-            .into_owned()
+        let configured = &self.config.shared_storage_path;
+        let path = if configured.as_os_str().is_empty() {
+            self.data.path("storage")
+        } else {
+            configured.clone()
+        };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        path.to_string_lossy().into_owned()
     }
 
     /// The variables as somebody sees them.
