@@ -139,6 +139,14 @@ impl Detail {
         Self::Reason(ReasonDetail { text: text.into() })
     }
 
+    /// A name and a description.
+    pub fn named(name: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Named(NamedDetail {
+            name: name.into(),
+            description: description.into(),
+        })
+    }
+
     /// The reason's text, or nothing.
     pub fn reason_text(&self) -> &str {
         match self {

@@ -127,8 +127,8 @@ impl Farm {
             }
             Event::FailuresCleared(facts) => self.failures_cleared(recorded, facts),
             Event::AttemptAssigned(facts) => self.attempt_assigned(recorded, facts),
-            Event::AttemptStarted(facts) => self.attempt_started(recorded, facts),
-            Event::AttemptStopRequested(facts) => self.attempt_stop_requested(recorded, facts),
+            Event::AttemptStarted(facts) => self.attempt_started(facts),
+            Event::AttemptStopRequested(facts) => self.attempt_stop_requested(facts),
             Event::StepsAdvanced(facts) => {
                 let to = facts.to;
                 self.change_task(recorded, facts.job, facts.task, |task| {
@@ -178,7 +178,7 @@ impl Farm {
             }
             Event::TagCreated(facts) => self.put_tag(recorded, facts.tag),
             Event::TagChanged(facts) => self.put_tag(recorded, facts.tag),
-            Event::TagDeleted(facts) => self.tag_deleted(recorded, facts.tag),
+            Event::TagDeleted(facts) => self.tag_deleted(facts.tag),
 
             Event::ManagerLinked(facts) => self.put_manager(Manager {
                 id: facts.manager,
@@ -305,12 +305,11 @@ impl Farm {
         self.tags.insert(id, tag);
     }
 
-    fn tag_deleted(&mut self, recorded: &Recorded, id: crate::TagId) {
+    fn tag_deleted(&mut self, id: crate::TagId) {
         if let Some(old) = self.tags.remove(&id) {
             self.hash.remove(Leaf::of(Domain::Tag, &old));
         }
         // decide also wrote what this does to jobs and workers; nothing to work out here.
-        let _ = recorded;
     }
 
     fn manager_or_new(&self, id: crate::ManagerId) -> Manager {

@@ -83,23 +83,17 @@ impl Farm {
         });
     }
 
-    pub(super) fn attempt_started(&mut self, recorded: &Recorded, event: &AttemptStarted) {
+    pub(super) fn attempt_started(&mut self, event: &AttemptStarted) {
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Running
         });
-        let _ = recorded;
     }
 
-    pub(super) fn attempt_stop_requested(
-        &mut self,
-        recorded: &Recorded,
-        event: &AttemptStopRequested,
-    ) {
+    pub(super) fn attempt_stop_requested(&mut self, event: &AttemptStopRequested) {
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Stopping;
             attempt.stop = Some(event.cause);
         });
-        let _ = recorded;
     }
 
     fn change_attempt(&mut self, id: AttemptId, change: impl FnOnce(&mut Attempt)) {

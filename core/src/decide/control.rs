@@ -4,7 +4,6 @@
 use super::{Answer, Plan};
 use crate::{
     Detail, JobId, Lsn, ManagerId, Refusal, RequestId,
-    detail::NamedDetail,
     entity::{Policy, RemoteVerb},
     event::{
         ConfigApplied, JobPlaced, JournalOpened, LinkedToServer, ManagerLinked, ManagerRevoked,
@@ -41,7 +40,7 @@ impl Plan<'_> {
                 ConfigApplied {
                     policy: policy.clone(),
                 },
-                named("", text),
+                Detail::named("", text),
             );
         }
         Answer::Done
@@ -49,7 +48,7 @@ impl Plan<'_> {
 
     pub(super) fn link_manager(&mut self, manager: ManagerId, name: &str) -> Answer {
         let known = self.farm.managers.get(&manager);
-        let detail = named(name, "");
+        let detail = Detail::named(name, "");
         let unchanged = known.is_some_and(|known| {
             !known.revoked
                 && known.detail
@@ -97,7 +96,7 @@ impl Plan<'_> {
                 epoch: 1,
                 submission,
             },
-            named(name, why),
+            Detail::named(name, why),
         );
         Ok(Answer::Job(job))
     }
@@ -200,15 +199,8 @@ impl Plan<'_> {
 
     pub(super) fn follow_server(&mut self, control_journal: [u8; 16], url: &str) -> Answer {
         if self.farm.control_journal != Some(control_journal) {
-            self.emit_with(LinkedToServer { control_journal }, named("", url));
+            self.emit_with(LinkedToServer { control_journal }, Detail::named("", url));
         }
         Answer::Done
     }
-}
-
-fn named(name: &str, description: &str) -> Detail {
-    Detail::Named(NamedDetail {
-        name: name.to_owned(),
-        description: description.to_owned(),
-    })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Answer, Plan, plan::Ending};
 use crate::{
     AttemptId, Detail, Refusal, TagId, Timestamp, WorkerId, WorkerStatus,
-    detail::{NamedDetail, WorkerDetail},
+    detail::WorkerDetail,
     entity::{Protocol, SleepSchedule, StatusRequest, StatusRequestSource, Worker},
     event::{
         AttemptOutcome, JobTagChanged, TagChanged, TagCreated, TagDeleted, WorkerDeleted,
@@ -277,7 +277,7 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn create_tag(&mut self, tag: TagId, name: &str, description: &str) -> Answer {
-        self.emit_with(TagCreated { tag }, named(name, description));
+        self.emit_with(TagCreated { tag }, Detail::named(name, description));
         Answer::Done
     }
 
@@ -285,7 +285,7 @@ impl<'a> Plan<'a> {
         if !self.farm.tags.contains_key(&tag) {
             return Err(Refusal::UnknownTag { tag });
         }
-        self.emit_with(TagChanged { tag }, named(name, description));
+        self.emit_with(TagChanged { tag }, Detail::named(name, description));
         Ok(Answer::Done)
     }
 
@@ -324,11 +324,4 @@ impl<'a> Plan<'a> {
         self.emit(TagDeleted { tag });
         Ok(Answer::Done)
     }
-}
-
-fn named(name: &str, description: &str) -> Detail {
-    Detail::Named(NamedDetail {
-        name: name.to_owned(),
-        description: description.to_owned(),
-    })
 }
