@@ -209,16 +209,7 @@ fn live_digest(address: &str) -> Value {
 
 /// What the live process said is what a replay of its files says at the same position.
 fn check_replay(data: &std::path::Path, live: Value) {
-    let output = std::process::Command::new(farm_support::process::TABLAO)
-        .args(["replay", "--json", "--at"])
-        .arg(live["position"].as_str().expect("a position"))
-        .arg("--data")
-        .arg(data)
-        .output()
-        .expect("tablao runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "replay: {said}");
-    let replayed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let replayed = journals::replay_at(data, &live);
     assert_eq!(replayed["position"], live["position"]);
     assert_eq!(replayed["digest"], live["digest"]);
 }

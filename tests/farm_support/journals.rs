@@ -83,3 +83,17 @@ pub(crate) fn publications(records: &[Recorded]) -> BTreeMap<FrameKey, u32> {
     }
     count
 }
+
+/// What `tablao replay` says of a data directory at the position that a live process told.
+pub(crate) fn replay_at(data: &Path, live: &serde_json::Value) -> serde_json::Value {
+    let output = std::process::Command::new(super::process::TABLAO)
+        .args(["replay", "--json", "--at"])
+        .arg(live["position"].as_str().expect("a position"))
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("tablao runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "replay: {said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
