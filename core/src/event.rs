@@ -466,6 +466,17 @@ facts! {
         /// BLAKE3 of the control blob with the compiled submission.
         submission: [u8; 32],
     }
+    /// The Server gave the job to a Manager anew: an earlier epoch's attempts mean nothing now.
+    JobEpochRaised {
+        /// The job.
+        job: JobId,
+        /// The epoch that is over.
+        from: u32,
+        /// The epoch that has begun.
+        to: u32,
+        /// The Manager that runs it now.
+        manager: ManagerId,
+    }
     /// The Server accepted a request for a Manager to carry out.
     RequestAccepted {
         /// The request.

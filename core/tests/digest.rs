@@ -163,6 +163,12 @@ fn jobs_and_tags(ride: &mut Ride) {
             job,
             hold: Hold::Person,
         },
+        Request::FenceJob {
+            control: Lsn::new(5),
+            job,
+            manager: manager_id(2),
+            epoch: 2,
+        },
         Request::MarkJobDeleted { job },
         Request::RestoreJob { job },
         Request::MarkJobDeleted { job },

@@ -71,6 +71,7 @@ impl ReadModel {
             Event::JobTagChanged(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobDeleteMarked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobRestored(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobEpochRaised(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerBlocked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerUnblocked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobPurged(facts) => self.job_purged(facts.job, shot),

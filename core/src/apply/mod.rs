@@ -33,6 +33,9 @@ impl Farm {
                 }
             }
             Event::JournalOpened(facts) => self.change_farm(|farm| {
+                if cfg!(feature = "planted-lost-keys") {
+                    farm.keys.clear();
+                }
                 farm.manager = Some(facts.manager);
                 farm.incarnation = facts.incarnation;
                 farm.opened_at = recorded.lsn;
@@ -106,6 +109,13 @@ impl Farm {
                 self.change_job(recorded, facts.job, |job| job.state.delete_marked = None);
             }
             Event::JobPurged(facts) => self.job_purged(facts.job),
+            Event::JobEpochRaised(facts) => {
+                let (epoch, manager) = (facts.to, facts.manager);
+                self.change_job(recorded, facts.job, |job| {
+                    job.state.facts.job_epoch = epoch;
+                    job.state.facts.manager = manager;
+                });
+            }
             Event::WorkerBlocked(facts) => {
                 let entry = (facts.worker, facts.task_type.clone());
                 self.change_job(recorded, facts.job, |job| {

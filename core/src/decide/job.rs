@@ -29,9 +29,10 @@ impl<'a> Plan<'a> {
             return Ok(Answer::Job(earlier));
         }
         let facts = &job.facts;
-        if self.farm.jobs.contains_key(&facts.job) {
-            // The Server places a job once; a repeated placement finds it here.
+        if let Some(here) = self.farm.jobs.get(&facts.job) {
+            // The Server places a job once in an epoch; a repeated placement finds it here.
             if facts.source == JobSource::Placed {
+                self.take_back(here, facts.job_epoch, facts.manager);
                 return Ok(Answer::Job(facts.job));
             }
             return Err(Refusal::JobExists { job: facts.job });

@@ -163,6 +163,13 @@ fn jobs() -> Vec<Event> {
         JobDeleteMarked { job, at: AT }.into(),
         JobRestored { job }.into(),
         JobPurged { job }.into(),
+        JobEpochRaised {
+            job,
+            from: 1,
+            to: 2,
+            manager: MANAGER,
+        }
+        .into(),
     ]
 }
 
