@@ -160,7 +160,7 @@ impl World {
         };
         self.farm.apply(&recorded);
         if let Event::AttemptAssigned(facts) = &recorded.event {
-            let task = &self.farm.jobs()[&facts.job].tasks[facts.task as usize];
+            let task = self.farm.jobs()[&facts.job].tasks.at(facts.task);
             let id = task.attempt.expect("it was just handed out");
             self.handed_out.push((id, task.uuid, facts.worker));
         }
