@@ -6,7 +6,7 @@
 //! per field that differs in length, behind one count of its holders: the engine's farm and the
 //! read model's keep the same run, and taking it over costs nothing.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -157,9 +157,15 @@ impl NewTasks {
         (0..self.len()).map(|place| self.get(place).expect("the place is below the length"))
     }
 
-    /// Adds a task at the end. A run that others hold, too, is copied first.
-    pub fn push(&mut self, task: &NewTask) {
-        Arc::make_mut(&mut self.0).push(view(task));
+    /// A part of them as a run of its own.
+    pub fn part(&self, places: Range<usize>) -> Self {
+        let mut packed = Packed::default();
+        packed.rows.reserve_exact(places.len());
+        places
+            .filter_map(|place| self.get(place))
+            .for_each(|task| packed.push(task));
+        packed.fit();
+        Self(Arc::new(packed))
     }
 
     /// All of them, each on its own.
@@ -265,5 +271,6 @@ mod tests {
         assert_eq!(crate::codec::to_bytes(&packed), bytes);
         let read: NewTasks = crate::codec::from_bytes(&bytes).expect("they are its bytes");
         assert_eq!(read, packed);
+        assert_eq!(packed.part(1..4).to_vec(), tasks[1..4]);
     }
 }

@@ -190,7 +190,13 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
         bytes += size;
         piece.detail.names.push(name);
         piece.detail.commands_of.push(place);
-        piece.tasks.push(&task.to_task());
+    }
+    // Each piece keeps its own part of the packed tasks; names and parts end at the same places.
+    let mut from = 0;
+    for piece in &mut pieces {
+        let until = from + piece.detail.names.len();
+        piece.tasks = chunk.tasks.part(from..until);
+        from = until;
     }
     pieces
 }

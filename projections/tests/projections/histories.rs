@@ -18,7 +18,7 @@ use tablao_core::{
         FailPolicy, FrameKey, Hold, JobFacts, JobSource, Limits, Policy, Protocol, RemoteVerb,
         Requirements, SleepSchedule,
     },
-    event::{Body, FailureClass, NewTask},
+    event::{Body, FailureClass, NewTask, NewTasks},
     frames::FrameRanges,
     request::{FailureReport, FrameReport, NewJob, Report, TaskChunk},
 };
