@@ -5,12 +5,14 @@
 //! writer thread, and when its sync has returned to the projector thread, where the read
 //! model passes it and the asker is answered. Nothing that is not durable is observable.
 
+mod heart;
 mod liveness;
 mod parked;
 mod projector;
+mod run;
 mod settings;
 mod start;
-mod thread;
+pub mod stepped;
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
