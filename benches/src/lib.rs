@@ -14,9 +14,13 @@ mod http;
 mod latency;
 mod load;
 mod machine;
+mod memory;
 mod place;
 mod render_worker;
+mod replay;
 mod report;
+mod scheduler;
+mod scripted;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -38,11 +42,28 @@ pub struct Part {
 }
 
 /// All of them.
-pub const PARTS: &[Part] = &[Part {
-    name: "farm",
-    about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
-    run: farm::run,
-}];
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "farm",
+        about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
+        run: farm::run,
+    },
+    Part {
+        name: "scheduler",
+        about: "one decision and a change of priority, with a million queued tasks",
+        run: scheduler::run,
+    },
+    Part {
+        name: "memory",
+        about: "bytes for each of a million render tasks, engine and read model",
+        run: memory::run,
+    },
+    Part {
+        name: "replay",
+        about: "records folded a second, of a journal of real mixed kinds",
+        run: replay::run,
+    },
+];
 
 /// The part of this name.
 pub fn part(name: &str) -> Option<&'static Part> {

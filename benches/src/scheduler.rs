@@ -57,7 +57,7 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     report.dimension("tags", TAGS);
 
     progress("submitting");
-    let mut script = Script::new();
+    let mut script = Script::new(None);
     // Failures are to bar a worker from tasks, not to end jobs or block workers.
     script.set_policy(Policy {
         blocklist_threshold: u32::MAX,
@@ -104,8 +104,10 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
 
     progress("changing priorities");
     let changed = Times::of(asks as usize / 10, |n| {
-        let job = job_id(u32::try_from(n).expect("few asks") * 31 % jobs);
-        let priority = i32::try_from(n * 17 % 100).expect("a remainder");
+        let n = u32::try_from(n).expect("few asks");
+        let job = job_id(n * 31 % jobs);
+        // Another one each time that it is this job's turn.
+        let priority = i32::try_from((n / jobs * 17 + n) % 100).expect("a remainder");
         nanos(|| {
             script.ask(&Request::SetJobPriority { job, priority });
         })

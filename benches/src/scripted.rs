@@ -2,7 +2,7 @@
 //! A farm that is driven through `decide` and `apply` by a script, without journal and network:
 //! render jobs as the built-in job type compiles them, workers that ask, report and publish.
 //!
-//! It keeps what it wrote only when asked to. It measures nothing itself.
+//! It keeps nothing of what it wrote; whoever wants the records watches. It measures nothing.
 
 use tablao_core::{
     Actor, Answer, AttemptId, Detail, Event, Farm, JobId, JobStatus, ManagerId, Recorded, Refusal,
@@ -34,15 +34,14 @@ pub(crate) struct Held {
     pub(crate) number: u32,
 }
 
-/// One decision as it is written: its own record and those of its events.
-pub(crate) type Written = Vec<(Event, Detail)>;
+/// Takes every record as the folds get it.
+pub(crate) type Watch = Box<dyn FnMut(&Recorded)>;
 
 /// The farm and who drives it.
 pub(crate) struct Script {
     pub(crate) farm: Farm,
     pub(crate) now: Timestamp,
-    /// Takes every decision as it would be handed to the journal.
-    pub(crate) sink: Option<Box<dyn FnMut(Timestamp, Written)>>,
+    watch: Option<Watch>,
 }
 
 /// A job to be submitted.
@@ -81,11 +80,11 @@ fn task_id(job: u32, number: u32) -> TaskId {
 }
 
 impl Script {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(watch: Option<Watch>) -> Self {
         let mut script = Self {
             farm: Farm::new(),
             now: START,
-            sink: None,
+            watch,
         };
         script.ask(&Request::OpenJournal {
             build: "bench".to_owned(),
@@ -117,16 +116,8 @@ impl Script {
             Body::Inline,
         );
         let Decided { events, answer } = decided;
-        let written = self.sink.is_some().then(|| {
-            let mut written = vec![record.clone()];
-            written.extend(events.iter().cloned());
-            written
-        });
         self.fold(record);
         events.into_iter().for_each(|event| self.fold(event));
-        if let (Some(sink), Some(written)) = (&mut self.sink, written) {
-            sink(self.now, written);
-        }
         Ok(answer)
     }
 
@@ -138,13 +129,17 @@ impl Script {
 
     fn fold(&mut self, (event, detail): (Event, Detail)) {
         let detail_hash = codec::detail_hash(codec::encode_detail(&detail).as_deref());
-        self.farm.apply(&Recorded {
+        let recorded = Recorded {
             lsn: self.farm.position().next(),
             at: self.now,
             event,
             detail,
             detail_hash,
-        });
+        };
+        self.farm.apply(&recorded);
+        if let Some(watch) = &mut self.watch {
+            watch(&recorded);
+        }
     }
 
     pub(crate) fn set_policy(&mut self, policy: Policy) {

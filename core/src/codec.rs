@@ -36,10 +36,64 @@ pub enum Error {
     Trailing(usize),
 }
 
+/// Room that most values fit in, so that encoding one asks for memory once.
+const USUAL_BYTES: usize = 192;
+
 /// Encodes a value.
 pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("our own shapes have no untyped or unsized parts that could fail to encode")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    write_to(value, &mut bytes);
+    bytes
+}
+
+/// Encodes a value into a writer that cannot fail.
+pub(crate) fn write_to<T: Serialize>(value: &T, writer: &mut impl std::io::Write) {
+    bincode::serde::encode_into_std_write(value, writer, bincode::config::standard())
+        .expect("our own shapes have no untyped or unsized parts that could fail to encode");
+}
+
+/// Bytes as a whole, instead of a list of numbers one by one: the same on the wire.
+pub(crate) mod whole_bytes {
+    use serde::{Deserializer, Serializer, de::Visitor};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<Vec<u8>, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = list.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(bytes)
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
 }
 
 /// The most that one value may take in memory. Far above any batch or blob that we write; it

@@ -39,6 +39,7 @@ pub struct DecisionDetail {
     /// On whose behalf it acted.
     pub on_behalf_of: String,
     /// The request, encoded with [`crate::codec::encode_request`]; empty when it is a blob.
+    #[serde(with = "crate::codec::whole_bytes")]
     pub body: Vec<u8>,
     /// Why it was refused, in words.
     pub refusal: String,

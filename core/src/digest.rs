@@ -46,16 +46,61 @@ pub struct Leaf([u64; 8]);
 impl Leaf {
     /// The leaf of an entity.
     pub fn of<T: Serialize>(domain: Domain, entity: &T) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&[domain as u8]);
-        hasher.update(&crate::codec::to_bytes(entity));
+        let mut page = Page::new();
+        page.take(&[domain as u8]);
+        crate::codec::write_to(entity, &mut page);
         let mut bytes = [0; 64];
-        hasher.finalize_xof().fill(&mut bytes);
+        page.finish().finalize_xof().fill(&mut bytes);
         let mut lanes = [0; 8];
         for (lane, chunk) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
             *lane = u64::from_le_bytes(chunk.try_into().expect("chunks are eight bytes"));
         }
         Self(lanes)
+    }
+}
+
+/// Gathers the many small pieces that an entity is encoded in, so that the hash gets few large
+/// ones and nothing is allocated.
+struct Page {
+    hasher: blake3::Hasher,
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Page {
+    fn new() -> Self {
+        Self {
+            hasher: blake3::Hasher::new(),
+            bytes: [0; 512],
+            len: 0,
+        }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + piece.len()) {
+            room.copy_from_slice(piece);
+            self.len += piece.len();
+        } else {
+            self.hasher.update(&self.bytes[..self.len]);
+            self.hasher.update(piece);
+            self.len = 0;
+        }
+    }
+
+    fn finish(mut self) -> blake3::Hasher {
+        self.hasher.update(&self.bytes[..self.len]);
+        self.hasher
+    }
+}
+
+impl std::io::Write for Page {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.take(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -133,6 +178,27 @@ mod tests {
         assert_eq!(forward.digest(), backward.digest());
         leaves.iter().for_each(|&leaf| forward.remove(leaf));
         assert_eq!(forward, SetHash::default());
+    }
+
+    /// An entity longer than the page that gathers it is hashed whole.
+    #[test]
+    fn long_entities_are_hashed_whole() {
+        let leaf = |length: usize, last: u8| {
+            let mut bytes = vec![7u8; length];
+            bytes.push(last);
+            Leaf::of(Domain::Task, &bytes)
+        };
+        for length in [500, 509, 510, 511, 512, 1_100, 5_000] {
+            assert!(leaf(length, 1) != leaf(length, 2), "{length}");
+            assert!(leaf(length, 1) == leaf(length, 1), "{length}");
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[Domain::Task as u8]);
+        hasher.update(&crate::codec::to_bytes(&vec![9u16; 700]));
+        let mut page = Page::new();
+        page.take(&[Domain::Task as u8]);
+        crate::codec::write_to(&vec![9u16; 700], &mut page);
+        assert_eq!(page.finish().finalize(), hasher.finalize());
     }
 
     /// Equal bytes of different kinds of entity are different leaves.

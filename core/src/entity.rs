@@ -4,13 +4,17 @@
 //! Names, paths, settings and messages are details; of those an entity keeps just the hash
 //! that the digest needs. Everything here is what a checkpoint row holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
     WorkerId, WorkerStatus, event::StopCause, status::TaskCounts,
+    unsettled::Mark,
 };
 
 pub use crate::tasks::{Task, Tasks};
@@ -193,7 +197,7 @@ pub struct Attempt {
 }
 
 /// Which frame: a shot's output, view and number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameKey {
     /// The shot.
     pub shot: ShotId,
@@ -203,6 +207,30 @@ pub struct FrameKey {
     pub view: String,
     /// Frame number.
     pub number: i32,
+}
+
+/// By shot, output, view and number. Nearly all outputs and views have no name, and comparing
+/// nothing with nothing is otherwise two calls for each key that a search passes.
+impl Ord for FrameKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let names = |one: &str, other: &str| {
+            if one.is_empty() && other.is_empty() {
+                Ordering::Equal
+            } else {
+                one.cmp(other)
+            }
+        };
+        (self.shot.cmp(&other.shot))
+            .then_with(|| names(&self.output, &other.output))
+            .then_with(|| names(&self.view, &other.view))
+            .then_with(|| self.number.cmp(&other.number))
+    }
+}
+
+impl PartialOrd for FrameKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// A published frame.
@@ -224,6 +252,8 @@ pub struct Frame {
     pub thumbnail: Option<[u8; 32]>,
     /// Hash of its details.
     pub detail: DetailHash,
+    #[serde(skip)]
+    pub(crate) mark: Mark,
 }
 
 /// A change of status that somebody asked of a worker.
@@ -297,6 +327,8 @@ pub struct Worker {
     pub detail: DetailHash,
     /// Position of its last change.
     pub changed_at: Lsn,
+    #[serde(skip)]
+    pub(crate) mark: Mark,
 }
 
 /// A worker tag.
@@ -409,4 +441,5 @@ pub struct Job {
     pub failures: BTreeMap<(WorkerId, u16), u32>,
     /// Live attempts.
     pub live: u32,
+    pub(crate) mark: Mark,
 }

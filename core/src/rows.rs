@@ -21,6 +21,7 @@ use crate::{
     status::TaskCounts,
     task_rows::{self, TaskRow},
     tasks::Task,
+    unsettled::Mark,
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
@@ -327,6 +328,7 @@ impl Farm {
             counts,
             failures,
             live: 0,
+            mark: Mark::default(),
         };
         self.schedule.add_job(&job);
         self.schedule.add_tasks(&job, 0);

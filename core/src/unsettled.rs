@@ -6,7 +6,7 @@
 //! has grown long. The digest is the same at every moment: whoever asks for it gets the sum with
 //! what is listed here added up.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     AttemptId, Farm, JobId, WorkerId,
@@ -19,17 +19,38 @@ use crate::{
 /// workers has in hand, few enough that asking for the digest takes milliseconds.
 const WAITING_MAX: usize = 16 << 10;
 
+/// Stands in an entity: its leaf waits. It says nothing about the entity itself, so two that
+/// differ in it are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark(bool);
+
+impl PartialEq for Mark {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Mark {}
+
+impl Mark {
+    /// Gives whether it was not set before.
+    fn set(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+}
+
 /// The entities that wait. Each method says what is about to happen to an entity.
 #[derive(Clone, Debug)]
 pub(crate) struct Unsettled {
     /// How many of each sort wait at most.
     max: usize,
-    /// First come, first settled. A task's own row says that it waits.
+    // First come, first settled. Each entity is marked while it stands here.
     tasks: VecDeque<(JobId, u32)>,
-    jobs: BTreeSet<JobId>,
+    jobs: VecDeque<JobId>,
+    frames: VecDeque<FrameKey>,
+    workers: VecDeque<WorkerId>,
+    /// Attempts come and go: a set forgets them at once.
     attempts: BTreeSet<AttemptId>,
-    frames: BTreeSet<FrameKey>,
-    workers: BTreeSet<WorkerId>,
 }
 
 impl Default for Unsettled {
@@ -37,29 +58,34 @@ impl Default for Unsettled {
         Self {
             max: WAITING_MAX,
             tasks: VecDeque::new(),
-            jobs: BTreeSet::new(),
+            jobs: VecDeque::new(),
+            frames: VecDeque::new(),
+            workers: VecDeque::new(),
             attempts: BTreeSet::new(),
-            frames: BTreeSet::new(),
-            workers: BTreeSet::new(),
         }
     }
 }
 
 impl Unsettled {
-    pub(crate) fn new_job(&mut self, id: JobId) {
-        self.jobs.insert(id);
+    pub(crate) fn new_job(&mut self, job: &mut Job) {
+        if job.mark.set() {
+            self.jobs.push_back(job.state.facts.job);
+        }
     }
 
-    pub(crate) fn job_changes(&mut self, hash: &mut SetHash, job: &Job) {
-        if self.jobs.insert(job.state.facts.job) {
+    pub(crate) fn job_changes(&mut self, hash: &mut SetHash, job: &mut Job) {
+        if !job.mark.0 {
             hash.remove(job_leaf(job));
+            self.new_job(job);
         }
     }
 
     /// The job and its tasks go.
     pub(crate) fn job_goes(&mut self, hash: &mut SetHash, job: &Job) {
         let id = job.state.facts.job;
-        if !self.jobs.remove(&id) {
+        if job.mark.0 {
+            self.jobs.retain(|waiting| *waiting != id);
+        } else {
             hash.remove(job_leaf(job));
         }
         let mut waited = false;
@@ -105,29 +131,44 @@ impl Unsettled {
         }
     }
 
-    pub(crate) fn new_frame(&mut self, key: &FrameKey) {
-        self.frames.insert(key.clone());
-    }
-
-    pub(crate) fn frame_changes(&mut self, hash: &mut SetHash, key: &FrameKey, frame: &Frame) {
-        if self.frames.insert(key.clone()) {
-            hash.remove(Leaf::of(Domain::Frame, &(key, frame)));
+    pub(crate) fn new_frame(&mut self, key: &FrameKey, frame: &mut Frame) {
+        if frame.mark.set() {
+            self.frames.push_back(key.clone());
         }
     }
 
-    pub(crate) fn frame_goes(&mut self, hash: &mut SetHash, key: &FrameKey, frame: &Frame) {
-        if !self.frames.remove(key) {
-            hash.remove(Leaf::of(Domain::Frame, &(key, frame)));
+    pub(crate) fn frame_changes(&mut self, hash: &mut SetHash, key: &FrameKey, frame: &mut Frame) {
+        if !frame.mark.0 {
+            hash.remove(Leaf::of(Domain::Frame, &(key, &*frame)));
+            self.new_frame(key, frame);
         }
     }
 
-    pub(crate) fn new_worker(&mut self, id: WorkerId) {
-        self.workers.insert(id);
+    /// Frames that are gone already. A key that comes again is another entity's.
+    pub(crate) fn frames_went(&mut self, hash: &mut SetHash, gone: &BTreeMap<FrameKey, Frame>) {
+        let mut waited = false;
+        for (key, frame) in gone {
+            if frame.mark.0 {
+                waited = true;
+            } else {
+                hash.remove(Leaf::of(Domain::Frame, &(key, frame)));
+            }
+        }
+        if waited {
+            self.frames.retain(|key| !gone.contains_key(key));
+        }
     }
 
-    pub(crate) fn worker_changes(&mut self, hash: &mut SetHash, worker: &Worker) {
-        if self.workers.insert(worker.id) {
+    pub(crate) fn new_worker(&mut self, worker: &mut Worker) {
+        if worker.mark.set() {
+            self.workers.push_back(worker.id);
+        }
+    }
+
+    pub(crate) fn worker_changes(&mut self, hash: &mut SetHash, worker: &mut Worker) {
+        if !worker.mark.0 {
             hash.remove(Leaf::of(Domain::Worker, worker));
+            self.new_worker(worker);
         }
     }
 }
@@ -175,23 +216,30 @@ impl Farm {
             }
         }
         while waiting.jobs.len() > waiting.max {
-            if let Some(id) = waiting.jobs.pop_first() {
-                hash.add(job_leaf(&self.jobs[&id]));
+            if let Some(job) = (waiting.jobs.pop_front()).and_then(|id| self.jobs.get_mut(&id)) {
+                hash.add(job_leaf(job));
+                job.mark = Mark(false);
+            }
+        }
+        while waiting.frames.len() > waiting.max {
+            if let Some(key) = waiting.frames.pop_front()
+                && let Some(frame) = self.frames.get_mut(&key)
+            {
+                hash.add(Leaf::of(Domain::Frame, &(&key, &*frame)));
+                frame.mark = Mark(false);
+            }
+        }
+        while waiting.workers.len() > waiting.max {
+            if let Some(id) = waiting.workers.pop_front()
+                && let Some(worker) = self.workers.get_mut(&id)
+            {
+                hash.add(Leaf::of(Domain::Worker, worker));
+                worker.mark = Mark(false);
             }
         }
         while waiting.attempts.len() > waiting.max {
             if let Some(id) = waiting.attempts.pop_first() {
                 hash.add(Leaf::of(Domain::Attempt, &self.attempts[&id]));
-            }
-        }
-        while waiting.frames.len() > waiting.max {
-            if let Some(key) = waiting.frames.pop_first() {
-                hash.add(Leaf::of(Domain::Frame, &(&key, &self.frames[&key])));
-            }
-        }
-        while waiting.workers.len() > waiting.max {
-            if let Some(id) = waiting.workers.pop_first() {
-                hash.add(Leaf::of(Domain::Worker, &self.workers[&id]));
             }
         }
     }

@@ -17,6 +17,7 @@ pub mod link;
 pub mod node;
 pub mod position;
 pub mod previews;
+pub mod read_ahead;
 pub mod records;
 pub mod secrets;
 pub mod serve;

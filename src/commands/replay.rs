@@ -12,7 +12,7 @@ use tablao_journal::{Lsn as JournalLsn, Reader, Record};
 use tablao_net::{
     clock, digest,
     position::{FarmPosition, prefix},
-    records,
+    read_ahead,
 };
 use tablao_projections::ReadModel;
 
@@ -178,22 +178,23 @@ fn fold_into(
     let records = reader
         .records(JournalLsn::FIRST)
         .map_err(|error| journal.explain(error))?;
-    for record in records {
-        let record = record.map_err(|error| journal.explain(error))?;
-        if until.is_before(fold.journal, &record) {
-            break;
+    let (journal_id, model) = (fold.journal, &mut fold.model);
+    let is_beyond = |record: &Record| until.is_before(journal_id, record);
+    let folded = read_ahead::each(records, is_beyond, |step| match step.recorded {
+        Some(recorded) => model.apply(&recorded),
+        None => model.skip(step.lsn),
+    });
+    fold.records += match folded {
+        Ok(folded) => folded,
+        Err(read_ahead::Error::Journal(error)) => return Err(journal.explain(error).into()),
+        Err(read_ahead::Error::Record(error)) => {
+            return Err(error).with_context(|| {
+                format!(
+                    "fold the {} journal; a tablao as new as the one that wrote it can",
+                    journal.name()
+                )
+            });
         }
-        let read = records::read(&record).with_context(|| {
-            format!(
-                "fold the {} journal; a tablao as new as the one that wrote it can",
-                journal.name()
-            )
-        })?;
-        match read {
-            Some(recorded) => fold.model.apply(&recorded),
-            None => fold.model.skip(Lsn::new(record.lsn.get())),
-        }
-        fold.records += 1;
-    }
+    };
     Ok(())
 }

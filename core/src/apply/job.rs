@@ -11,12 +11,13 @@ use crate::{
     event::{JobAccepted, TasksAdded},
     status::TaskCounts,
     tasks::TaskState,
+    unsettled::Mark,
 };
 
 impl Farm {
     pub(super) fn job_accepted(&mut self, recorded: &Recorded, event: &JobAccepted) {
         self.next_sequence += 1;
-        let job = Job {
+        let mut job = Job {
             state: JobState {
                 facts: event.facts.clone(),
                 detail: recorded.detail_hash,
@@ -34,9 +35,10 @@ impl Farm {
             counts: TaskCounts::default(),
             failures: BTreeMap::new(),
             live: 0,
+            mark: Mark::default(),
         };
         self.schedule.add_job(&job);
-        self.unsettled.new_job(event.facts.job);
+        self.unsettled.new_job(&mut job);
         self.jobs.insert(event.facts.job, job);
     }
 
@@ -82,11 +84,10 @@ impl Farm {
             return;
         };
         self.unsettled.job_goes(&mut self.hash, &job);
-        for key in self.frames_last_published_by(id) {
-            if let Some(frame) = self.frames.remove(&key) {
-                self.unsettled.frame_goes(&mut self.hash, &key, &frame);
-            }
-        }
+        let gone = (self.frames_last_published_by(id).into_iter())
+            .filter_map(|key| self.frames.remove_entry(&key))
+            .collect();
+        self.unsettled.frames_went(&mut self.hash, &gone);
         self.schedule.remove_job(&job);
         for waiting in self.schedule.waiting_for(id) {
             self.refresh_lanes(waiting);

@@ -8,6 +8,7 @@ use crate::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
         FailuresCleared, FramePublished, TasksChanged, ThumbnailStored,
     },
+    unsettled::Mark,
 };
 
 impl Farm {
@@ -159,16 +160,18 @@ impl Farm {
             publications: 1,
             thumbnail: None,
             detail: recorded.detail_hash,
+            mark: Mark::default(),
         };
         let shot = event.key.shot;
         *self.frames_of.entry((event.job, shot)).or_default() += 1;
         if let Some(old) = self.frames.get_mut(&event.key) {
             self.unsettled.frame_changes(&mut self.hash, &event.key, old);
             frame.publications += old.publications;
+            frame.mark = old.mark;
             let former = std::mem::replace(old, frame).job;
             self.forget_frame_of(former, shot);
         } else {
-            self.unsettled.new_frame(&event.key);
+            self.unsettled.new_frame(&event.key, &mut frame);
             self.frames.insert(event.key.clone(), frame);
         }
     }

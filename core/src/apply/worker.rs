@@ -7,11 +7,12 @@ use crate::{
     AttemptId, Farm, Recorded, WorkerId, WorkerStatus,
     entity::{Protocol, Worker},
     event::{WorkerRegistered, WorkerSignedOn},
+    unsettled::Mark,
 };
 
 impl Farm {
     pub(super) fn worker_registered(&mut self, recorded: &Recorded, event: &WorkerRegistered) {
-        let worker = Worker {
+        let mut worker = Worker {
             id: event.worker,
             platform: event.platform.clone(),
             task_types: event.task_types.iter().cloned().collect(),
@@ -27,13 +28,15 @@ impl Farm {
             attempts: BTreeSet::new(),
             detail: recorded.detail_hash,
             changed_at: recorded.lsn,
+            mark: Mark::default(),
         };
         // An event that decide does not write twice for a worker, but a fold takes what comes.
-        if let Some(old) = self.workers.get(&event.worker) {
+        if let Some(old) = self.workers.get_mut(&event.worker) {
             self.unsettled.worker_changes(&mut self.hash, old);
             self.crew.leave(old);
+            worker.mark = old.mark;
         } else {
-            self.unsettled.new_worker(event.worker);
+            self.unsettled.new_worker(&mut worker);
         }
         self.crew.join(&worker);
         self.workers.insert(event.worker, worker);

@@ -9,7 +9,7 @@ use std::{
 use tablao_core::{JobStatus, Lsn, Request, entity::JobSource};
 use tablao_journal::{
     ChainValue, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
-    RecoveryReport,
+    Record, RecoveryReport,
 };
 use tablao_projections::{Cadence, Checkpoints, ReadModel, Stamp};
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -22,7 +22,7 @@ use super::{
     projector::{Projector, ToProjector},
     run::{EngineThread, Threads},
 };
-use crate::{Error, clock, records, view::View};
+use crate::{Error, clock, read_ahead, view::View};
 
 /// How many batches a slow subscriber may fall behind before it must read the journal again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
@@ -85,19 +85,16 @@ pub struct Started {
 /// Folds a journal from disk into a model that stands somewhere before its end.
 pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Result<u64, Error> {
     let from = model.farm().position().next();
-    let mut folded = 0;
-    for record in reader.records(JournalLsn::new(from.get()))? {
-        let record = record?;
-        if until.is_some_and(|until| record.lsn.get() > until.get()) {
-            break;
-        }
-        match records::read(&record)? {
-            Some(recorded) => model.apply(&recorded),
-            None => model.skip(Lsn::new(record.lsn.get())),
-        }
-        folded += 1;
-    }
-    Ok(folded)
+    let records = reader.records(JournalLsn::new(from.get()))?;
+    let is_beyond = |record: &Record| until.is_some_and(|until| record.lsn.get() > until.get());
+    let folded = read_ahead::each(records, is_beyond, |step| match step.recorded {
+        Some(recorded) => model.apply(&recorded),
+        None => model.skip(step.lsn),
+    });
+    folded.map_err(|error| match error {
+        read_ahead::Error::Journal(error) => error.into(),
+        read_ahead::Error::Record(error) => error.into(),
+    })
 }
 
 impl Engine {

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Replay: a journal of real mixed kinds, read from its first record with checksums and chain
+//! verified, decoded, folded, and the digest asked for at the end.
+//!
+//! The journal comes from a scripted farm: jobs are submitted, and every task is asked for,
+//! started, reported, published, completed and gets a thumbnail. The limits beside the figure are
+//! its parts alone: reading and verifying, decoding, folding.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+
+use tablao_core::{Digest, Event, Farm, Recorded, WorkerId};
+use tablao_journal::{
+    Authority, Draft, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader,
+    RealFiles, RecordDraft,
+};
+use tablao_net::{read_ahead, records};
+use tablao_projections::ReadModel;
+
+use crate::{
+    Error, Progress, Report, Size, place,
+    scripted::{Plan, Script},
+};
+
+/// Bytes of bodies in one batch: what group commit makes of a busy farm.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// An error of a journal that the bench itself wrote.
+fn unsound(error: impl std::error::Error) -> Error {
+    Error::Unsound {
+        what: error.to_string(),
+    }
+}
+
+/// Writes what it is given in batches.
+struct Writer {
+    journal: Journal,
+    drafts: Vec<Draft>,
+    bytes: usize,
+    failed: Option<tablao_journal::Error>,
+}
+
+impl Writer {
+    fn take(&mut self, recorded: &Recorded) {
+        let (facts, detail, _) = tablao_core::codec::encode(&recorded.event, &recorded.detail);
+        self.bytes += facts.len() + detail.as_ref().map_or(0, Vec::len) + 64;
+        let begins = matches!(recorded.event, Event::Decision(_));
+        if begins || self.drafts.is_empty() {
+            if self.bytes > BATCH_BYTES {
+                self.flush();
+            }
+            self.drafts.push(Draft {
+                time_us: recorded.at.micros(),
+                records: Vec::new(),
+            });
+        }
+        let kind = recorded.event.kind();
+        if let Some(draft) = self.drafts.last_mut() {
+            let offset = draft.records.len();
+            draft.records.push(RecordDraft {
+                kind: kind.number,
+                version: kind.version,
+                authority: Authority::Site,
+                decision_offset: u16::try_from(offset).unwrap_or(u16::MAX),
+                facts,
+                detail,
+            });
+        }
+    }
+
+    fn flush(&mut self) {
+        let drafts: Vec<&Draft> = self.drafts.iter().collect();
+        if !drafts.is_empty() {
+            let committed = self.journal.commit(self.journal.next_lsn(), &drafts);
+            self.failed = self.failed.take().or(committed.err());
+        }
+        self.drafts.clear();
+        self.bytes = 0;
+    }
+}
+
+/// Measures the replay of a generated journal.
+pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
+    let (jobs, frames, workers) = size.pick((20, 5_000, 1_000), (2, 50, 10));
+    let folder = place::scratch("replay")?;
+    let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path()).map_err(|source| {
+        Error::File {
+            doing: "create the folder",
+            path: folder.path().to_owned(),
+            source,
+        }
+    })?);
+    progress("writing a journal");
+    let (digest, count) = write(&files, jobs, frames, workers)?;
+    let mut report = Report::new();
+    report.dimension("records", count);
+    report.dimension("jobs", jobs);
+    report.dimension("render_tasks", jobs * frames);
+    report.dimension("workers", workers);
+
+    progress("reading alone");
+    #[expect(clippy::cast_precision_loss, reason = "a count of records")]
+    let rate = |begun: Instant| count as f64 / begun.elapsed().as_secs_f64();
+    let reader = Reader::open(Arc::clone(&files)).map_err(unsound)?;
+    let begun = Instant::now();
+    for record in reader.records(JournalLsn::FIRST).map_err(unsound)? {
+        std::hint::black_box(record.map_err(unsound)?.lsn);
+    }
+    let reading = rate(begun);
+
+    progress("decoding alone");
+    let raw: Vec<_> = reader.records(JournalLsn::FIRST).map_err(unsound)?.collect::<Result<_, _>>().map_err(unsound)?;
+    let begun = Instant::now();
+    let mut decoded = Vec::with_capacity(raw.len());
+    for record in &raw {
+        decoded.extend(records::read(record).map_err(unsound)?);
+    }
+    let decoding = rate(begun);
+    drop(raw);
+
+    progress("folding alone");
+    let begun = Instant::now();
+    let mut farm = Farm::new();
+    decoded.iter().for_each(|recorded| farm.apply(recorded));
+    let folding_digest = farm.digest();
+    let folding = rate(begun);
+    same(folding_digest, digest)?;
+    drop(decoded);
+
+    progress("all of it");
+    let begun = Instant::now();
+    let mut farm = Farm::new();
+    read_ahead::each(reader.records(JournalLsn::FIRST).map_err(unsound)?, |_| false, |step| {
+        match step.recorded {
+            Some(recorded) => farm.apply(&recorded),
+            None => farm.skip(step.lsn),
+        }
+    })
+    .map_err(unsound)?;
+    let whole_digest = farm.digest();
+    let whole = rate(begun);
+    same(whole_digest, digest)?;
+    drop(farm);
+
+    progress("the read model");
+    let begun = Instant::now();
+    let mut model = ReadModel::new();
+    read_ahead::each(reader.records(JournalLsn::FIRST).map_err(unsound)?, |_| false, |step| {
+        match step.recorded {
+            Some(recorded) => model.apply(&recorded),
+            None => model.skip(step.lsn),
+        }
+    })
+    .map_err(unsound)?;
+    let model_digest = model.farm().digest();
+    let with_model = rate(begun);
+    same(model_digest, digest)?;
+
+    let unit = "records/s";
+    report.figure("reading, checksums and chain", reading, unit);
+    report.figure("decoding", decoding, unit);
+    report.figure("folding, digest at the end", folding, unit);
+    let slowest = folding.min(1.0 / (1.0 / reading + 1.0 / decoding));
+    let limit_of = "the slower of (reading and decoding) and folding, each alone";
+    report.figure_beside("replay into a farm", whole, unit, slowest, limit_of);
+    report.figure_beside("replay into the read model", with_model, unit, slowest, limit_of);
+    Ok(report)
+}
+
+/// A fold that gives another farm than the one that wrote the journal measures nothing.
+fn same(folded: Digest, written: Digest) -> Result<(), Error> {
+    if folded == written {
+        return Ok(());
+    }
+    Err(Error::Unsound {
+        what: format!("the fold gives {folded}, the farm that wrote the journal had {written}"),
+    })
+}
+
+/// Writes the history; gives the digest and the number of records at its end.
+fn write(
+    files: &Arc<dyn FileStore>,
+    jobs: u32,
+    frames: u32,
+    workers: u32,
+) -> Result<(Digest, u64), Error> {
+    let options = OpenOptions::new(JournalId([7; 16]), 0);
+    let writer = Rc::new(RefCell::new(Writer {
+        journal: Journal::open(Arc::clone(files), &options).map_err(unsound)?.journal,
+        drafts: Vec::new(),
+        bytes: 0,
+        failed: None,
+    }));
+    let taking = Rc::clone(&writer);
+    let mut script = Script::new(Some(Box::new(move |recorded| {
+        taking.borrow_mut().take(recorded);
+    })));
+    let crew: Vec<WorkerId> = (0..workers).map(|number| script.worker(number, &[])).collect();
+    for number in 0..jobs {
+        script.job(Plan {
+            number,
+            frames,
+            priority: 50,
+            tag: None,
+        });
+    }
+    // Everybody has a task in hand, as on a busy farm; whoever ends one takes the next.
+    let mut hands: Vec<_> = crew.iter().map(|&worker| script.next(worker)).collect();
+    let mut idle = 0;
+    for turn in (0..hands.len()).cycle() {
+        match hands[turn].take() {
+            Some(held) => {
+                idle = 0;
+                script.finish(held);
+            }
+            None => idle += 1,
+        }
+        if idle > hands.len() {
+            break;
+        }
+        hands[turn] = script.next(crew[turn]);
+    }
+    let mut writer = writer.borrow_mut();
+    writer.flush();
+    match writer.failed.take() {
+        Some(error) => Err(unsound(error)),
+        None => Ok((script.farm.digest(), script.farm.position().get())),
+    }
+}
