@@ -185,6 +185,20 @@ impl World {
         Ok(())
     }
 
+    /// A Manager that has not heard of the promotion would follow the old Server: a person starts
+    /// that one again only when all have heard. From then on they refuse it by themselves.
+    pub fn is_too_early_for(&self, node: Node) -> bool {
+        let Node::Server(n) = node else {
+            return false;
+        };
+        n != self.address
+            && (self.managers.iter()).any(|manager| {
+                let copy = manager.copy.as_ref();
+                let term = copy.map_or(0, |copy| copy.view().read().farm().term());
+                term <= n as u64 + 1
+            })
+    }
+
     /// Where a submission's job is to be done, if it has to be done at all.
     fn place_of(&mut self, number: usize) -> Result<Option<usize>, String> {
         let submitted = &self.client.submitted[number];

@@ -262,6 +262,10 @@ impl World {
         if self.process(node).is_up {
             return Ok(());
         }
+        if self.is_too_early_for(node) {
+            self.after(2 * S, Happening::Start(node));
+            return Ok(());
+        }
         let process = self.process_mut(node);
         process.is_up = true;
         process.life += 1;
