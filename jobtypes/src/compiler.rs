@@ -17,10 +17,9 @@ use crate::{
     environment::{self, Environment},
     error::Error,
     export,
-    frames::FrameSet,
     graph,
-    host::{self, Host, TaskDraft},
-    job::{Command, CompiledJob, CompiledTask, SubmittedJob},
+    host::{self, Dependency, Host, TaskDraft},
+    job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
     sandbox::{self, Brake, Stop},
@@ -56,7 +55,7 @@ pub(crate) fn declare(
         }
         let known: JsValue<'_> = environment.declaration.call((declared,))?;
         let budget = std::cell::Cell::new(options.output_bytes_max);
-        let declared = export::value(known, "JOB_TYPE", &budget);
+        let declared = export::value(&known, "JOB_TYPE", &budget);
         let declared = declared.map_err(|error| match error {
             export::ExportError::Js(error) => Stop::Js(error),
             export::ExportError::Refused { place, problem } => {
@@ -213,14 +212,19 @@ fn finish_task(
     places: &std::collections::HashMap<Uuid, usize>,
 ) -> Result<CompiledTask, Error> {
     let mut depends_on = Vec::with_capacity(draft.dependencies.len());
-    for (dependency, name) in draft.dependencies {
-        let Some(place) = places.get(&dependency) else {
-            return Err(Error::UnknownDependency {
-                task: draft.name,
-                dependency: name,
-            });
-        };
-        depends_on.push(*place);
+    for dependency in draft.dependencies {
+        depends_on.push(match dependency {
+            Dependency::Added(place) => place,
+            Dependency::Later(uuid, name) => match places.get(&uuid) {
+                Some(place) => *place,
+                None => {
+                    return Err(Error::UnknownDependency {
+                        task: draft.name,
+                        dependency: name,
+                    });
+                }
+            },
+        });
     }
     // The script's order is kept; a dependency that was added twice is one.
     let mut known = std::collections::HashSet::with_capacity(depends_on.len());
@@ -231,24 +235,8 @@ fn finish_task(
         task_type: draft.task_type,
         priority: draft.priority,
         depends_on,
-        frames: frames_of(&draft.commands),
-        commands: draft.commands,
+        frames: draft.frames,
+        commands_json: draft.commands_json,
+        steps_total: draft.steps_total,
     })
-}
-
-/// The frames a `blender-render` command asks for on its command line, where they can be read.
-fn frames_of(commands: &[Command]) -> Option<String> {
-    let render = commands
-        .iter()
-        .find(|command| command.name == "blender-render")?;
-    let arguments = render.parameters.get("args")?.as_array()?;
-    let flag = arguments
-        .iter()
-        .rposition(|argument| matches!(argument.as_str(), Some("--render-frame" | "-f")))?;
-    let range = match arguments.get(flag + 1)? {
-        Value::String(range) => range.clone(),
-        Value::Number(frame) => frame.to_string(),
-        _ => return None,
-    };
-    Some(FrameSet::parse(&range).ok()?.compact())
 }

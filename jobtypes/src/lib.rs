@@ -12,6 +12,7 @@
 )]
 
 mod catalog;
+mod commands_text;
 mod compiler;
 mod declaration;
 mod environment;
