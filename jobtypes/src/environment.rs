@@ -10,7 +10,6 @@ use rquickjs::{
     Ctx, Exception, Function, IntoJs, Object, Result as JsResult, Value as JsValue,
     context::EvalOptions, function::Rest,
 };
-use uuid::Uuid;
 
 use crate::{
     export,
@@ -65,8 +64,11 @@ where
 }
 
 fn define_tasks<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "newUUID", |_, _, _| {
-        Ok(Uuid::new_v4().to_string())
+    define(ctx, natives, host, "newUUID", |ctx, _, _| {
+        // Not `Uuid::new_v4()`, which asks the operating system each time.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        rquickjs::String::from_str(ctx.clone(), id.hyphenated().encode_lower(&mut text))
     })?;
     define(ctx, natives, host, "integer", |ctx, _, args| {
         // Counts fit a JavaScript number exactly, larger ones are cut at their use anyway.

@@ -38,6 +38,9 @@ const LOG_CHARACTERS_MAX: usize = 8 * 1024;
 /// Native loops ask for the time this often.
 const CHUNKS_BETWEEN_CHECKS: usize = 1024;
 
+/// A larger buffer is given back after its use.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// A task as the script added it; dependencies are still ids.
 #[derive(Debug)]
 pub(crate) struct TaskDraft {
@@ -77,6 +80,7 @@ pub(crate) struct Host {
     /// A limit that was met. The script cannot catch it.
     fatal: RefCell<Option<Error>>,
     log_lines: Cell<usize>,
+    buffer: RefCell<Vec<u8>>,
 }
 
 /// What a native function was called with. Missing arguments read as `undefined`.
@@ -112,6 +116,7 @@ impl Host {
             budget: Cell::new(options.output_bytes_max),
             fatal: RefCell::default(),
             log_lines: Cell::new(0),
+            buffer: RefCell::default(),
         }
     }
 
@@ -294,14 +299,22 @@ impl Host {
         &self,
         ctx: &Ctx<'js>,
         args: &Arguments<'js>,
-    ) -> JsResult<String> {
+    ) -> JsResult<rquickjs::String<'js>> {
         // A budget of its own: the text stays inside the machine, under its memory limit.
         let budget = Cell::new(self.output_bytes_max);
         let place = || "command parameters: value".to_owned();
-        let mut text = Vec::new();
-        export::object_text(&args.value(ctx, 0), place, &budget, &mut text)
+        // One buffer for all commands. A `toJSON` that makes commands itself finds it gone and
+        // gets a new one.
+        let mut buffer = self.buffer.take();
+        buffer.clear();
+        export::object_text(&args.value(ctx, 0), place, &budget, &mut buffer)
             .map_err(|error| self.refuse(ctx, error))?;
-        Ok(String::from_utf8(text).expect("JSON is written as UTF-8"))
+        let text = std::str::from_utf8(&buffer).expect("JSON is written as UTF-8");
+        let text = rquickjs::String::from_str(ctx.clone(), text);
+        if buffer.capacity() <= BUFFER_BYTES_KEPT {
+            self.buffer.replace(buffer);
+        }
+        text
     }
 
     /// A task as the script sees it in `job.tasks`.

@@ -80,7 +80,8 @@
 
   const author = {
     Task: function (name, type) {
-      const [trimmedName, trimmedType] = [text(name).trim(), text(type).trim()];
+      const trimmedName = text(name).trim();
+      const trimmedType = text(type).trim();
       if (trimmedName === "" || trimmedType === "") {
         throw new TypeError("author.Task(name, type) needs both a name and a type");
       }
@@ -92,7 +93,9 @@
         throw new TypeError("author.Command(name, parameters) needs a name");
       }
       const copied = new Parameters(host.parametersText(parameters));
-      return new Command(trimmedName, copied, host.integer(totalStepCount));
+      // Most counts are small whole numbers already, and calling out costs more than asking.
+      const isCount = typeof totalStepCount === "number" && (totalStepCount | 0) === totalStepCount;
+      return new Command(trimmedName, copied, isCount ? totalStepCount : host.integer(totalStepCount));
     },
   };
 
