@@ -168,14 +168,21 @@ mod tests {
     #[test]
     fn frames_among_odd_arguments() {
         let rows = [
-            (r#"{"args":[null,true,1.5,{"a":[1]},["x"],"-f","1..3"]}"#, Some("1-3")),
+            (
+                r#"{"args":[null,true,1.5,{"a":[1]},["x"],"-f","1..3"]}"#,
+                Some("1-3"),
+            ),
             (r#"{"x":1,"args":["a\"b","--render-frame",7]}"#, Some("7")),
             (r#"{"args":["-f",[1]]}"#, None),
             (r#"{"args":"-f 1"}"#, None),
             (r#"{}"#, None),
         ];
         for (parameters, expected) in rows {
-            assert_eq!(frames_of(parameters.as_bytes()).as_deref(), expected, "{parameters}");
+            assert_eq!(
+                frames_of(parameters.as_bytes()).as_deref(),
+                expected,
+                "{parameters}"
+            );
         }
     }
 }

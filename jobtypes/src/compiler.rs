@@ -16,8 +16,7 @@ use crate::{
     declaration,
     environment::{self, Environment},
     error::Error,
-    export,
-    graph,
+    export, graph,
     host::{self, Dependency, Host, TaskDraft},
     job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
@@ -25,6 +24,15 @@ use crate::{
     sandbox::{self, Brake, Stop},
     sources::{SourceFile, Sources},
 };
+
+/// Which process a script runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The one that wants the result.
+    Here,
+    /// One that was started for this run alone.
+    Child,
+}
 
 /// What a script left behind in its job object.
 struct JobFields {
@@ -41,10 +49,11 @@ pub(crate) fn declare(
     script: &SourceFile,
     sources: &Sources,
     options: &Options,
+    place: Place,
 ) -> Result<AvailableJobType, Error> {
     let time_max = options.load_time_max;
-    sandbox::run(&script.path, options, time_max, |ctx, brake| {
-        let (environment, _) = start(ctx, script, sources, options, brake)?;
+    sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
+        let (environment, _) = start(ctx, script, sources, options, brake, place)?;
         let compile: JsValue<'_> = global(ctx, "compileJob")?;
         if !compile.is_function() {
             return Err(invalid(script, "it defines no function compileJob(job)").into());
@@ -74,19 +83,21 @@ pub(crate) fn compile(
     sources: &Sources,
     options: &Options,
     job: SubmittedJob,
+    place: Place,
 ) -> Result<CompiledJob, Error> {
     let time_max = options.compile_time_max;
-    let (fields, drafts, places) = sandbox::run(&script.path, options, time_max, |ctx, brake| {
-        let (environment, host) = start(ctx, script, sources, options, brake)?;
-        let fields = run_compile_job(ctx, &environment, &host, &job, brake);
-        // A limit that was met comes before whatever the script made of it.
-        if let Some(fatal) = host.take_fatal() {
-            return Err(fatal.into());
-        }
-        let fields = fields?;
-        let (drafts, places) = host.take_tasks();
-        Ok((fields, drafts, places))
-    })?;
+    let (fields, drafts, places) =
+        sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
+            let (environment, host) = start(ctx, script, sources, options, brake, place)?;
+            let fields = run_compile_job(ctx, &environment, &host, &job, brake);
+            // A limit that was met comes before whatever the script made of it.
+            if let Some(fatal) = host.take_fatal() {
+                return Err(fatal.into());
+            }
+            let fields = fields?;
+            let (drafts, places) = host.take_tasks();
+            Ok((fields, drafts, places))
+        })?;
     let mut tasks = Vec::with_capacity(drafts.len());
     for draft in drafts {
         tasks.push(finish_task(draft, &places)?);
@@ -113,9 +124,16 @@ fn start<'js>(
     sources: &Sources,
     options: &Options,
     brake: &Brake,
+    place: Place,
 ) -> Result<(Environment<'js>, Rc<Host>), Stop> {
     let sources = Rc::new(sources.clone());
-    let host = Rc::new(Host::new(&script.path, sources, options, brake.clone()));
+    let host = Rc::new(Host::new(
+        &script.path,
+        sources,
+        options,
+        brake.clone(),
+        place,
+    ));
     let environment = environment::install(ctx, &host)?;
     let mut evaluation = EvalOptions::default();
     evaluation.filename = Some(script.path.clone());

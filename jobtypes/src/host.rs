@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     commands_text::CommandsText,
+    compiler::Place,
     error::Error,
     export::{self, ExportError},
     frames::FrameSet,
@@ -29,6 +30,7 @@ use crate::{
     sandbox::Brake,
     sources::Sources,
     timestamp,
+    wire::LogLine,
 };
 
 /// Lines of `print()` that reach the log per run; a loop must not fill a disk.
@@ -73,6 +75,7 @@ pub(crate) struct Host {
     frames_max: u64,
     output_bytes_max: usize,
     brake: Brake,
+    place: Place,
     tasks: RefCell<Vec<TaskDraft>>,
     places: RefCell<HashMap<Uuid, usize>>,
     /// What is left of `output_bytes_max`.
@@ -102,7 +105,13 @@ impl<'js> Arguments<'js> {
 }
 
 impl Host {
-    pub(crate) fn new(script: &str, sources: Rc<Sources>, options: &Options, brake: Brake) -> Self {
+    pub(crate) fn new(
+        script: &str,
+        sources: Rc<Sources>,
+        options: &Options,
+        brake: Brake,
+        place: Place,
+    ) -> Self {
         Self {
             script: script.to_owned(),
             sources,
@@ -111,6 +120,7 @@ impl Host {
             frames_max: options.frames_max,
             output_bytes_max: options.output_bytes_max,
             brake,
+            place,
             tasks: RefCell::default(),
             places: RefCell::default(),
             budget: Cell::new(options.output_bytes_max),
@@ -360,18 +370,20 @@ impl Host {
         self.log_lines.set(line.saturating_add(1));
         if line >= LOG_LINES_MAX {
             if line == LOG_LINES_MAX {
-                tracing::warn!(
-                    script = self.script,
-                    "further output of this run is left out"
-                );
+                self.say(true, "further output of this run is left out".to_owned());
             }
             return;
         }
         let shown: String = text.chars().take(LOG_CHARACTERS_MAX).collect();
-        if args.0.first().and_then(JsValue::as_bool) == Some(true) {
-            tracing::warn!(script = self.script, "{shown}");
-        } else {
-            tracing::info!(script = self.script, "{shown}");
+        let alert = args.0.first().and_then(JsValue::as_bool) == Some(true);
+        self.say(alert, shown);
+    }
+
+    fn say(&self, alert: bool, text: String) {
+        let line = LogLine { alert, text };
+        match self.place {
+            Place::Here => line.log(&self.script),
+            Place::Child => line.send(),
         }
     }
 

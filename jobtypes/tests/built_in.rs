@@ -196,7 +196,10 @@ fn video_command() {
     );
     assert!(command.parameters["fps"].is_i64());
     let uneven = render(changed(json!({"fps": 23.976})));
-    assert_eq!(uneven.tasks[4].commands()[0].parameters["fps"], json!(23.976));
+    assert_eq!(
+        uneven.tasks[4].commands()[0].parameters["fps"],
+        json!(23.976)
+    );
 }
 
 /// A scene is named before anything else on the command line, because Blender reads it in order.
