@@ -4,7 +4,7 @@
 
 mod hierarchy;
 
-use hierarchy::{Above, Below, image, settled, until, verify, wait_until_level};
+use hierarchy::{Above, Below, JournalFolder, image, settled, until, verify, wait_until_level};
 use serde_json::json;
 use tablao_core::{
     Actor, ActorKind, Event, Request, Via, codec, decide::Asker, entity::RemoteVerb,
@@ -444,7 +444,7 @@ fn a_manager_does_not_follow_another_server() {
 #[test]
 fn a_mirror_begins_at_the_first_record_and_can_be_made_anew() {
     let above = Above::new();
-    let alone = Below::on(tempfile::tempdir().unwrap(), None);
+    let alone = Below::on(JournalFolder::new(), None);
     let engine = alone.node.site.clone().unwrap();
     for number in 0..50 {
         let tag = tablao_core::TagId::new(tablao_net::clock::new_id());
