@@ -149,8 +149,7 @@ impl Engine {
 
     /// Never blocks a runtime thread: as many permits as the channel has places.
     async fn send(&self, message: Message) -> Result<(), Stopped> {
-        let permits = Arc::clone(&self.shared.permits);
-        let permit = permits.acquire_owned().await.map_err(|_| Stopped)?;
+        let permit = self.shared.permits.acquire().await.map_err(|_| Stopped)?;
         match self.shared.sender.try_send(message) {
             Ok(()) => {
                 // The engine thread gives the permit back when it takes the message out.

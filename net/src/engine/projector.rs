@@ -115,9 +115,12 @@ impl Projector {
             }
         }
         self.position.send_replace(last);
+        let has_subscribers = self.events.receiver_count() > 0;
         for settlement in settlements {
-            // No subscriber is no error.
-            let _ = self.events.send(settlement.records);
+            if has_subscribers {
+                // One that left in the meantime is no error.
+                let _ = self.events.send(settlement.records);
+            }
             // An asker that is gone does not want its answer.
             let _ = settlement.reply.send(settlement.answer);
         }

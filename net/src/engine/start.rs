@@ -205,6 +205,7 @@ impl Engine {
                 authority: options.authority,
                 liveness: Liveness::new(Instant::now(), options.grace),
                 parked: Parked::default(),
+                left_untried: false,
                 last_tick: clock::now(),
                 around: Threads {
                     writer: Arc::new(writer),

@@ -148,6 +148,7 @@ impl SteppedEngine {
             authority: options.authority,
             liveness: Liveness::new(moment.monotonic, options.grace),
             parked: Parked::default(),
+            left_untried: false,
             last_tick: moment.wall,
             around: Still {
                 moment,
