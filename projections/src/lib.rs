@@ -18,6 +18,7 @@ mod jobs;
 mod model;
 mod rows;
 mod store;
+mod task_texts;
 mod texts;
 mod workers;
 
@@ -30,4 +31,5 @@ pub use frames::{FrameRow, ShotRow};
 pub use jobs::{JobRow, TaskView};
 pub use model::ReadModel;
 pub use rows::VERSION as CHECKPOINT_VERSION;
+pub use task_texts::TaskTexts;
 pub use workers::{TagRow, WorkerRow};

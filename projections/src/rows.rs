@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tablao_core::{
     JobId, Timestamp,
     codec::{from_bytes, to_bytes},
-    detail::TasksDetail,
     rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row, frame_block},
 };
 
@@ -19,10 +18,11 @@ use crate::{
     attempts::AttemptRow,
     frames::{FrameRow, Frames, ShotRow},
     jobs::{Chunk, JobTasks},
+    task_texts::PackedTexts,
 };
 
 /// Rises when a row of the read model changes shape or meaning.
-const MODEL_ROWS_VERSION: u32 = 1;
+const MODEL_ROWS_VERSION: u32 = 2;
 
 /// Version of all rows together; a checkpoint of another version is thrown away.
 pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
@@ -119,9 +119,10 @@ fn each<'a, I: 'a, T: Serialize + 'a>(
 
 fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
     let chunks = tasks.chunks.iter().map(move |chunk| {
-        let value = (chunk.first, chunk.created, &*chunk.detail);
         let key = block_key(prefix::CHUNK, job.uuid(), chunk.first);
-        (key, to_bytes(&value))
+        let mut value = chunk.created.micros().to_le_bytes().to_vec();
+        value.extend_from_slice(&chunk.texts.to_bytes());
+        (key, value)
     });
     let blocks = (0u32..)
         .step_by(BLOCK as usize)
@@ -170,12 +171,14 @@ impl Parts {
             prefix::TEXTS => (model.server_url, model.config_text) = from_bytes(value)?,
             prefix::JOB => insert(&mut model.jobs, value, |row| row.id)?,
             prefix::CHUNK => {
-                let (job, _) = block_of(key)?;
-                let (first, created, detail): (u32, Timestamp, TasksDetail) = from_bytes(value)?;
+                let (job, first) = block_of(key)?;
+                let (created, texts) = value
+                    .split_first_chunk()
+                    .ok_or(Error::Inconsistent("a chunk is cut short"))?;
                 model.tasks.entry(job).or_default().chunks.push(Chunk {
                     first,
-                    created,
-                    detail: Arc::new(detail),
+                    created: Timestamp::from_micros(u64::from_le_bytes(*created)),
+                    texts: Arc::new(PackedTexts::from_bytes(texts)?),
                 });
             }
             prefix::TASKS => {

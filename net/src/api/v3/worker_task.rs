@@ -94,7 +94,8 @@ fn assigned_task(
     let live = model.farm().attempts().get(&attempt)?;
     let platform = &model.farm().workers().get(&worker.id)?.platform;
     let variables = node.variables(Audience::Workers, platform);
-    let mut commands: Value = serde_json::from_str(view.commands).unwrap_or_default();
+    let texts = view.texts();
+    let mut commands: Value = serde_json::from_str(texts.commands()).unwrap_or_default();
     for command in commands.as_array_mut().into_iter().flatten() {
         if let Some(parameters) = command.get_mut("parameters").and_then(Value::as_object_mut) {
             variables.expand_parameters(parameters);
@@ -104,7 +105,7 @@ fn assigned_task(
     let mut body = json!({
         "uuid": task.to_string(),
         "job": job.to_string(),
-        "name": view.name,
+        "name": texts.name(),
         "status": "active",
         "priority": view.task.priority,
         "job_priority": facts.priority,
