@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tablao_core::{
-    JobId, Timestamp,
+    Farm, JobId, Timestamp,
     codec::{from_bytes, to_bytes},
     rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row, frame_block},
 };
@@ -86,11 +86,29 @@ impl ReadModel {
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let mut parts = Parts::default();
+        let (mut facts, mut words) = (Assembly::default(), Words::default());
         for (key, value) in rows {
-            parts.take(key.as_ref(), value.as_ref())?;
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if key.first().is_some_and(|&kind| kind < PREFIX_END) {
+                facts.take(key, value)?;
+            } else {
+                words.take(key, value)?;
+            }
         }
-        parts.finish()
+        words.finish()?.join(facts.finish()?)
+    }
+
+    /// Puts the facts to the words: only together are they a model.
+    pub(crate) fn join(mut self, farm: Farm) -> Result<Self, Error> {
+        self.farm = farm;
+        let known = (self.farm.jobs().iter()).all(|(id, job)| {
+            self.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
+        });
+        if known && self.farm.jobs().len() == self.jobs.len() {
+            Ok(self)
+        } else {
+            Err(Error::Inconsistent("facts and words are of different jobs"))
+        }
     }
 }
 
@@ -149,10 +167,9 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
     chunks.chain(blocks).chain(attempts)
 }
 
-/// What the rows said so far.
+/// What the rows said so far, beside the facts.
 #[derive(Default)]
-struct Parts {
-    farm: Assembly,
+pub(crate) struct Words {
     model: ReadModel,
     /// Blocks of tasks, by job and first number.
     blocks: BTreeMap<(JobId, u32), TaskBlock>,
@@ -160,12 +177,10 @@ struct Parts {
     shots: Vec<ShotRow>,
 }
 
-impl Parts {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+impl Words {
+    /// Takes a row in.
+    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let &kind = key.first().ok_or(Error::Inconsistent("a key is empty"))?;
-        if kind < PREFIX_END {
-            return Ok(self.farm.take(key, value)?);
-        }
         let model = &mut self.model;
         match kind {
             prefix::TEXTS => (model.server_url, model.config_text) = from_bytes(value)?,
@@ -202,9 +217,9 @@ impl Parts {
         Ok(())
     }
 
-    fn finish(self) -> Result<ReadModel, Error> {
+    /// The model, but for its facts, once every row was taken.
+    pub(crate) fn finish(self) -> Result<ReadModel, Error> {
         let mut model = self.model;
-        model.farm = self.farm.finish()?;
         for ((job, first), block) in self.blocks {
             let tasks = model.tasks.entry(job).or_default();
             if tasks.updated.len() != first as usize {
@@ -224,12 +239,6 @@ impl Parts {
             model.tasks.entry(row.id).or_default();
         }
         model.frames = Frames::restore(self.frames, self.shots);
-        let known = (model.farm.jobs().iter()).all(|(id, job)| {
-            model.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
-        });
-        if !known || model.farm.jobs().len() != model.jobs.len() {
-            return Err(Error::Inconsistent("facts and words are of different jobs"));
-        }
         Ok(model)
     }
 }

@@ -211,7 +211,8 @@ mod tests {
                 prop_assert_eq!(texts.commands(), &detail.command_lists[list]);
             }
             // A place that was never written, as after an erasure.
-            prop_assert_eq!(cache.texts(&packed, detail.names.len() + 64).commands(), "[]");
+            let none = cache.texts(&packed, detail.names.len() + 64);
+            prop_assert_eq!(none.commands(), "[]");
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Projector {
     pub(super) position: watch::Sender<Lsn>,
     pub(super) events: broadcast::Sender<Batch>,
     pub(super) failed: watch::Sender<Option<String>>,
-    pub(super) checkpoint: super::start::Checkpointer,
+    pub(super) checkpoint: super::checkpointer::Checkpointer,
     pub(super) barriers: Vec<(Lsn, oneshot::Sender<Reply>, Reply)>,
     pub(super) chain: ChainValue,
 }
@@ -92,6 +92,7 @@ impl Projector {
                 .flat_map(|settlement| settlement.records.iter())
             {
                 model.apply(recorded);
+                self.checkpoint.passed(&recorded.event);
                 last = recorded.lsn;
             }
         }
