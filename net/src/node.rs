@@ -409,6 +409,9 @@ impl Node {
         server: ManagerId,
         control_journal: [u8; 16],
     ) -> Result<Arc<Site>, Error> {
+        if let Some(site) = self.above.of_journal(control_journal) {
+            return Ok(site);
+        }
         self.above.site(server, control_journal)
     }
 
@@ -428,8 +431,7 @@ impl Node {
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&manager);
             if let Some(site) = node.mirrors.get(manager) {
-                let (next, chain) = site.head();
-                let lsn = tablao_core::Lsn::new(next.saturating_sub(1));
+                let (lsn, chain) = site.mark();
                 let request = Request::AdvanceOrigin {
                     manager,
                     lsn,

@@ -71,7 +71,7 @@ pub struct TaskView<'a> {
     /// Its job's facts.
     pub job: &'a Job,
     /// Its facts.
-    pub task: &'a Task,
+    pub task: Task<'a>,
     /// What its last change said.
     pub activity: &'a str,
     /// When it was added.
@@ -155,7 +155,7 @@ impl JobTasks {
     pub(crate) fn view<'a>(
         &'a self,
         job: &'a Job,
-        task: &'a Task,
+        task: Task<'a>,
         task_type: &'a str,
         cache: &'a TextCache,
     ) -> TaskView<'a> {

@@ -6,12 +6,14 @@
 //! model passes it and the asker is answered. Nothing that is not durable is observable.
 
 mod checkpointer;
+mod heart;
 mod liveness;
 mod parked;
 mod projector;
+mod run;
 mod settings;
 mod start;
-mod thread;
+pub mod stepped;
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 

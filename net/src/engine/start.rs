@@ -17,10 +17,11 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use super::{
     Ask, Engine, EngineOptions, JournalIdentity, Shared, WAITING_REQUESTS_MAX,
     checkpointer::Checkpointer,
+    heart::Heart,
     liveness::Liveness,
     parked::Parked,
     projector::{Projector, ToProjector},
-    thread::EngineThread,
+    run::{EngineThread, Threads},
 };
 use crate::{Error, clock, past, view::View};
 
@@ -126,25 +127,28 @@ impl Engine {
             let _ = report_to.send(ToProjector::Journal(report));
         })?;
         let projector = Projector {
-            receiver: from_engine,
             model: Arc::clone(&model),
             position: position_sender,
             events: events.clone(),
             failed: failed_sender,
-            checkpoint: Checkpointer::start(Arc::clone(&store), identity, saved)?,
+            checkpoint: Some(Checkpointer::start(Arc::clone(&store), identity, saved)?),
             barriers: Vec::new(),
             chain,
         };
         let engine_thread = EngineThread {
-            farm,
-            authority: options.authority,
+            heart: Heart {
+                farm,
+                authority: options.authority,
+                liveness: Liveness::new(Instant::now(), options.grace),
+                parked: Parked::default(),
+                last_tick: clock::now(),
+                around: Threads {
+                    writer: Arc::new(writer),
+                    projector: to_projector,
+                },
+            },
             receiver,
             permits: Arc::clone(&permits),
-            writer: Arc::new(writer),
-            projector: to_projector,
-            liveness: Liveness::new(Instant::now(), options.grace),
-            parked: Parked::default(),
-            last_tick: clock::now(),
         };
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
@@ -157,7 +161,7 @@ impl Engine {
         };
         let threads = vec![
             spawn("engine", Box::new(move || engine_thread.run()))?,
-            spawn("projector", Box::new(move || projector.run()))?,
+            spawn("projector", Box::new(move || projector.run(&from_engine)))?,
         ];
         Ok(Self {
             shared: Arc::new(Shared {

@@ -39,6 +39,55 @@ impl Site {
         &self.view
     }
 
+    /// Recovers a mirror from its files, or begins one, and folds it.
+    pub fn open(
+        owner: ManagerId,
+        journal_id: [u8; 16],
+        files: Arc<dyn FileStore>,
+        now: tablao_core::Timestamp,
+    ) -> Result<Self, Error> {
+        let options = MirrorOptions::new(JournalId(journal_id), now.micros());
+        let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
+        let reader = Reader::open(files)?;
+        let mut model = ReadModel::new();
+        let unread = match past::fold(&reader, &mut model) {
+            Ok(_) => None,
+            Err(Error::Record(error)) => Some(error),
+            Err(other) => return Err(other),
+        };
+        let (position, following) = watch::channel(model.farm().position());
+        let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
+        let site = Self {
+            view: View {
+                manager: owner,
+                journal: JournalIdentity {
+                    id: journal_id,
+                    incarnation: mirror.incarnation(),
+                },
+                model: Arc::new(RwLock::new(model)),
+                position: following,
+                events,
+                reader: Arc::new(reader),
+                checkpoints: None,
+            },
+            mirror: Mutex::new(mirror),
+            position,
+            unread: OnceLock::new(),
+            heard: Mutex::default(),
+        };
+        if let Some(error) = unread {
+            site.stop_folding(&error);
+        }
+        Ok(site)
+    }
+
+    /// The position of the last record that is durable here, and the chain value at it.
+    pub fn mark(&self) -> (Lsn, [u8; 32]) {
+        let (next, chain) = self.head();
+        let short = u64::from(!cfg!(feature = "planted-mirror-mark"));
+        (Lsn::new(next.saturating_sub(short)), chain)
+    }
+
     /// The position that it wants next.
     pub fn next(&self) -> u64 {
         self.head().0
@@ -179,38 +228,7 @@ impl Mirrors {
             source,
         };
         let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&path).map_err(folder)?);
-        let options = MirrorOptions::new(JournalId(journal_id), clock::now().micros());
-        let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
-        let reader = Reader::open(files)?;
-        let mut model = ReadModel::new();
-        let unread = match past::fold(&reader, &mut model) {
-            Ok(_) => None,
-            Err(Error::Record(error)) => Some(error),
-            Err(other) => return Err(other),
-        };
-        let (position, following) = watch::channel(model.farm().position());
-        let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
-        let site = Arc::new(Site {
-            view: View {
-                manager: owner,
-                journal: JournalIdentity {
-                    id: journal_id,
-                    incarnation: mirror.incarnation(),
-                },
-                model: Arc::new(RwLock::new(model)),
-                position: following,
-                events,
-                reader: Arc::new(reader),
-                checkpoints: None,
-            },
-            mirror: Mutex::new(mirror),
-            position,
-            unread: OnceLock::new(),
-            heard: Mutex::default(),
-        });
-        if let Some(error) = unread {
-            site.stop_folding(&error);
-        }
+        let site = Arc::new(Site::open(owner, journal_id, files, clock::now())?);
         let mut sites = self.sites.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(sites.entry(owner).or_insert(site)))
     }
@@ -219,6 +237,12 @@ impl Mirrors {
     pub fn get(&self, owner: ManagerId) -> Option<Arc<Site>> {
         let sites = self.sites.read().unwrap_or_else(PoisonError::into_inner);
         sites.get(&owner).cloned()
+    }
+
+    /// The mirror of this journal, whoever writes it now: a promoted Server goes on with the
+    /// journal of the one before it.
+    pub fn of_journal(&self, journal_id: [u8; 16]) -> Option<Arc<Site>> {
+        (self.all().into_iter()).find(|site| site.view.journal.id == journal_id)
     }
 
     /// What can be read of each of them.

@@ -1,125 +1,84 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The engine thread: takes requests one by one, decides, applies, hands to the journal.
+//! The heart of an engine: takes requests one by one, decides, applies, hands to the journal.
+//!
+//! It has no thread, clock or chance of its own: those are its surroundings. The engine thread
+//! (`run.rs`) and the simulation (`stepped.rs`) beat the same heart.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tablao_core::{
-    ActorKind, Answer, Env, Event, Farm, Refusal, Request, TaskStatus, Timestamp,
+    ActorKind, Answer, Env, Event, Farm, Lsn, Refusal, Request, TaskStatus, Timestamp,
     decide::{Decided, decision_record},
     event::Body,
 };
-use tablao_journal::{Authority, BATCH_BYTES_MAX, Lsn as JournalLsn, WriterHandle};
-use tokio::sync::{Semaphore, oneshot};
+use tablao_journal::{Authority, BATCH_BYTES_MAX, Draft, Lsn as JournalLsn};
+use tokio::sync::oneshot;
 
 use super::{
-    Ask, Heard, Message, Reply,
+    Ask, Heard, Reply,
     liveness::Liveness,
     parked::{Parked, ParkedAsk},
-    projector::{Settlement, ToProjector},
+    projector::Settlement,
 };
-use crate::{clock, records};
+use crate::records;
 
 /// How often silence is looked for.
-const TICK: Duration = Duration::from_secs(1);
+pub const TICK: Duration = Duration::from_secs(1);
 /// A request of more than this many bytes is not repeated in its decision: its events say it all.
 const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
 /// Room for envelopes within a batch, beside the bodies.
 const BODIES_BYTES_MAX: usize = BATCH_BYTES_MAX - (128 << 10);
 
-pub(super) struct EngineThread {
+/// Time, chance, the way to the journal and the way back to askers.
+pub(super) trait Surroundings {
+    /// The monotonic clock, which measures silence and patience.
+    fn monotonic(&self) -> Instant;
+    /// The wall clock, which decisions record.
+    fn wall(&self) -> Timestamp;
+    /// A seed for one decision.
+    fn seed(&mut self) -> u64;
+    /// Hands a draft to the journal; what was settled is told when it is durable.
+    fn append(
+        &mut self,
+        first: JournalLsn,
+        draft: Draft,
+        settlement: Settlement,
+    ) -> Result<(), tablao_journal::Error>;
+    /// Answers once everything up to `at` is durable.
+    fn barrier(&mut self, at: Lsn, reply: oneshot::Sender<Reply>, answer: Reply);
+}
+
+pub(super) struct Heart<S> {
     pub(super) farm: Farm,
     pub(super) authority: Authority,
-    pub(super) receiver: Receiver<Message>,
-    pub(super) permits: Arc<Semaphore>,
-    pub(super) writer: Arc<WriterHandle<Settlement>>,
-    pub(super) projector: Sender<ToProjector>,
     pub(super) liveness: Liveness,
     pub(super) parked: Parked,
     /// Wall time of the last look at what is due.
     pub(super) last_tick: Timestamp,
+    pub(super) around: S,
 }
 
-/// Why the engine thread ends.
-enum End {
-    Closed,
-    JournalFailed(tablao_journal::Error),
-}
-
-impl EngineThread {
-    pub(super) fn run(mut self) {
-        let mut next_tick = Instant::now() + TICK;
-        let end = loop {
-            let wake = match self.parked.next_expiry() {
-                Some(expiry) => expiry.min(next_tick),
-                None => next_tick,
-            };
-            let patience = wake.saturating_duration_since(Instant::now());
-            let step = match self.receiver.recv_timeout(patience) {
-                Ok(Message::Close) => break End::Closed,
-                Ok(message) => {
-                    self.permits.add_permits(1);
-                    self.take(message)
-                }
-                Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => break End::Closed,
-            };
-            if let Err(error) = step {
-                break End::JournalFailed(error);
-            }
-            let now = Instant::now();
-            self.expire(now);
-            if now >= next_tick {
-                next_tick = now + TICK;
-                if let Err(error) = self.tick(now) {
-                    break End::JournalFailed(error);
-                }
-            }
-        };
-        // Askers that are still waiting find their channel closed.
-        self.permits.close();
-        match end {
-            End::Closed => {
-                if let Err(error) = self.writer.close() {
-                    tracing::error!(%error, "close the journal");
-                }
-            }
-            // The writer's own report may come after this one. Were the projector only told to
-            // close, nobody would learn of the failure and the process would go on without us.
-            End::JournalFailed(error) => {
-                let _ = self.projector.send(ToProjector::Broken(error));
-            }
+impl<S: Surroundings> Heart<S> {
+    pub(super) fn ask(
+        &mut self,
+        ask: Ask,
+        reply: oneshot::Sender<Reply>,
+        patience: Duration,
+    ) -> Result<(), tablao_journal::Error> {
+        if let Some(heard) = self.heard_in(&ask.request) {
+            self.heard(heard);
         }
-        // The projector ends when it has folded what is durable.
-        let _ = self.projector.send(ToProjector::Close);
+        let until = (!patience.is_zero()).then(|| self.around.monotonic() + patience);
+        let retry = self.decide(ask, reply, until)?;
+        if retry {
+            self.serve_parked()?;
+        }
+        Ok(())
     }
 
-    fn take(&mut self, message: Message) -> Result<(), tablao_journal::Error> {
-        match message {
-            Message::Ask {
-                ask,
-                reply,
-                patience,
-            } => {
-                if let Some(heard) = self.heard_in(&ask.request) {
-                    self.liveness.heard(heard, Instant::now());
-                }
-                let until = (!patience.is_zero()).then(|| Instant::now() + patience);
-                let retry = self.decide(*ask, reply, until)?;
-                if retry {
-                    self.serve_parked()?;
-                }
-                Ok(())
-            }
-            Message::Heard(heard) => {
-                self.liveness.heard(heard, Instant::now());
-                Ok(())
-            }
-            Message::Close => Ok(()),
-        }
+    pub(super) fn heard(&mut self, heard: Heard) {
+        let now = self.around.monotonic();
+        self.liveness.heard(heard, now);
     }
 
     /// Decides one request. Returns whether workers that wait may have work now.
@@ -130,9 +89,9 @@ impl EngineThread {
         until: Option<Instant>,
     ) -> Result<bool, tablao_journal::Error> {
         let env = Env {
-            now: clock::now().max(self.farm.time()),
+            now: self.around.wall().max(self.farm.time()),
             decision: self.farm.position().next(),
-            seed: clock::seed(),
+            seed: self.around.seed(),
             key: ask.key,
         };
         let decided = self.farm.decide(&ask.request, &env);
@@ -173,14 +132,9 @@ impl EngineThread {
     }
 
     /// Nothing is written, but what was read may not be durable yet: the answer waits for it.
-    fn answer_at_present(&self, reply: oneshot::Sender<Reply>, answer: Reply) {
-        let barrier = ToProjector::Barrier {
-            at: self.farm.position(),
-            reply,
-            answer,
-        };
-        // A projector that is gone has lost its journal; the asker finds its channel closed.
-        let _ = self.projector.send(barrier);
+    fn answer_at_present(&mut self, reply: oneshot::Sender<Reply>, answer: Reply) {
+        let at = self.farm.position();
+        self.around.barrier(at, reply, answer);
     }
 
     fn record(
@@ -221,8 +175,8 @@ impl EngineThread {
             {
                 // The lease runs from the assignment.
                 let attempt = Some(attempt);
-                self.liveness
-                    .heard(Heard { attempt, ..heard }, Instant::now());
+                let now = self.around.monotonic();
+                self.liveness.heard(Heard { attempt, ..heard }, now);
             }
             self.farm.apply(recorded);
         }
@@ -231,7 +185,7 @@ impl EngineThread {
             reply,
             answer: Ok(answer),
         };
-        self.writer.append(
+        self.around.append(
             JournalLsn::new(env.decision.get()),
             drafted.draft,
             settlement,
@@ -263,7 +217,7 @@ impl EngineThread {
             reply,
             answer: Err(refusal),
         };
-        self.writer.append(
+        self.around.append(
             JournalLsn::new(env.decision.get()),
             drafted.draft,
             settlement,
@@ -304,14 +258,18 @@ impl EngineThread {
         Some(Heard { worker, attempt })
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// Ends the patience of parked asks.
+    pub(super) fn expire(&mut self) {
+        let now = self.around.monotonic();
         for parked in self.parked.take_expired(now) {
             self.answer_at_present(parked.reply, Ok(Answer::NoTask));
         }
     }
 
-    fn tick(&mut self, now: Instant) -> Result<(), tablao_journal::Error> {
-        let wall = clock::now().max(self.farm.time());
+    /// Looks for silence and for what has become due.
+    pub(super) fn tick(&mut self) -> Result<(), tablao_journal::Error> {
+        let now = self.around.monotonic();
+        let wall = self.around.wall().max(self.farm.time());
         let mut retry = false;
         for request in self.liveness.overdue(&self.farm, now, wall) {
             let (reply, _) = oneshot::channel();
