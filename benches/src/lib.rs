@@ -8,6 +8,7 @@
 
 mod bare;
 mod child;
+mod compile;
 mod error;
 mod farm;
 mod http;
@@ -21,6 +22,7 @@ mod replay;
 mod report;
 mod scheduler;
 mod scripted;
+mod submission;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -62,6 +64,16 @@ pub const PARTS: &[Part] = &[
         name: "replay",
         about: "records folded a second, of a journal of real mixed kinds",
         run: replay::run,
+    },
+    Part {
+        name: "compile",
+        about: "a job type script makes the tasks of a large job",
+        run: compile::run,
+    },
+    Part {
+        name: "submission",
+        about: "a large job over HTTP while workers go on asking",
+        run: submission::run,
     },
 ];
 

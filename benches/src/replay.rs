@@ -13,7 +13,7 @@ use tablao_journal::{
     Authority, Draft, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader,
     RealFiles, RecordDraft,
 };
-use tablao_net::{read_ahead, records};
+use tablao_net::{past, read_ahead, records};
 use tablao_projections::ReadModel;
 
 use crate::{
@@ -144,12 +144,11 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     progress("the read model");
     let begun = Instant::now();
     let mut model = ReadModel::new();
-    read_ahead::each(reader.records(JournalLsn::FIRST).map_err(unsound)?, |_| false, |step| {
-        match step.recorded {
-            Some(recorded) => model.apply(&recorded),
-            None => model.skip(step.lsn),
-        }
-    })
+    read_ahead::each(
+        reader.records(JournalLsn::FIRST).map_err(unsound)?,
+        |_| false,
+        |step| past::pass(&mut model, step),
+    )
     .map_err(unsound)?;
     let model_digest = model.farm().digest();
     let with_model = rate(begun);

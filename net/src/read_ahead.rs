@@ -26,6 +26,15 @@ pub enum Error {
     Record(#[from] records::Error),
 }
 
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Journal(error) => error.into(),
+            Error::Record(error) => error.into(),
+        }
+    }
+}
+
 /// A record on its way to a fold.
 pub struct Step {
     /// Its position.

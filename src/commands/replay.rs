@@ -7,10 +7,10 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tablao_core::{Lsn, Timestamp};
+use tablao_core::Timestamp;
 use tablao_journal::{Lsn as JournalLsn, Reader, Record};
 use tablao_net::{
-    clock, digest,
+    clock, digest, past,
     position::{FarmPosition, prefix},
     read_ahead,
 };
@@ -180,13 +180,10 @@ fn fold_into(
         .map_err(|error| journal.explain(error))?;
     let (journal_id, model) = (fold.journal, &mut fold.model);
     let is_beyond = |record: &Record| until.is_before(journal_id, record);
-    let folded = read_ahead::each(records, is_beyond, |step| match step.recorded {
-        Some(recorded) => model.apply(&recorded),
-        None => model.skip(step.lsn),
-    });
+    let folded = read_ahead::each(records, is_beyond, |step| past::pass(model, step));
     fold.records += match folded {
         Ok(folded) => folded,
-        Err(read_ahead::Error::Journal(error)) => return Err(journal.explain(error).into()),
+        Err(read_ahead::Error::Journal(error)) => return Err(journal.explain(error)),
         Err(read_ahead::Error::Record(error)) => {
             return Err(error).with_context(|| {
                 format!(

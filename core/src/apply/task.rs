@@ -165,7 +165,8 @@ impl Farm {
         let shot = event.key.shot;
         *self.frames_of.entry((event.job, shot)).or_default() += 1;
         if let Some(old) = self.frames.get_mut(&event.key) {
-            self.unsettled.frame_changes(&mut self.hash, &event.key, old);
+            self.unsettled
+                .frame_changes(&mut self.hash, &event.key, old);
             frame.publications += old.publications;
             frame.mark = old.mark;
             let former = std::mem::replace(old, frame).job;
@@ -191,7 +192,8 @@ impl Farm {
             debug_assert!(false, "a thumbnail names a frame that is not there");
             return;
         };
-        self.unsettled.frame_changes(&mut self.hash, &event.key, frame);
+        self.unsettled
+            .frame_changes(&mut self.hash, &event.key, frame);
         frame.thumbnail = Some(event.hash);
     }
 }

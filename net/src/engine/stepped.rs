@@ -10,21 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tablao_core::{Farm, Lsn, Timestamp};
+use tablao_core::{Farm, Lsn, Recorded, Timestamp};
 use tablao_journal::{
-    Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report, Settled,
+    ChainValue, Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report, Settled,
 };
 use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
-    Ask, EngineOptions, Heard, JournalIdentity, Reply, Started, fold,
+    Ask, EngineOptions, Heard, JournalIdentity, Reply, Started,
     heart::{Heart, Surroundings},
     liveness::Liveness,
     parked::Parked,
     projector::{Projector, Settlement, ToProjector},
 };
-use crate::{Error, view::View};
+use crate::{Error, past, view::View};
 
 pub use super::heart::TICK;
 
@@ -116,7 +116,7 @@ impl SteppedEngine {
         let opened = Journal::open(Arc::clone(&files), open)?;
         let reader = Reader::open(files)?;
         let mut model = ReadModel::new();
-        let folded = fold(&reader, &mut model, None)?;
+        let folded = past::fold(&reader, &mut model)?;
         let farm = model.farm().clone();
         let identity = JournalIdentity {
             id: opened.journal.id().0,
@@ -133,6 +133,7 @@ impl SteppedEngine {
             position: durable,
             events: events.clone(),
             reader: Arc::new(reader),
+            checkpoints: None,
         };
         let projector = Projector {
             model,
@@ -148,6 +149,7 @@ impl SteppedEngine {
             authority: options.authority,
             liveness: Liveness::new(moment.monotonic, options.grace),
             parked: Parked::default(),
+            left_untried: false,
             last_tick: moment.wall,
             around: Still {
                 moment,
@@ -201,17 +203,20 @@ impl SteppedEngine {
         self.heart.around.waiting.len()
     }
 
-    /// Writes and syncs the oldest `drafts` of those that wait, then lets the world know of
-    /// them. After an error the engine has to be given up.
-    pub fn commit(&mut self, drafts: usize) -> Result<(), Error> {
+    /// Writes and syncs the oldest `drafts` of those that wait, lets the world know of them, and
+    /// returns their records. After an error the engine has to be given up.
+    pub fn commit(&mut self, drafts: usize) -> Result<Vec<Recorded>, Error> {
         let still = &mut self.heart.around;
         let group: Vec<Waiting> = still
             .waiting
             .drain(..drafts.min(still.waiting.len()))
             .collect();
         let Some(first) = group.first().map(|waiting| waiting.first) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
+        let records = (group.iter())
+            .flat_map(|waiting| waiting.settlement.records.iter().cloned())
+            .collect();
         let drafts: Vec<&Draft> = group.iter().map(|waiting| &waiting.draft).collect();
         let committed = self.journal.commit(first, &drafts)?;
         let drafts = group
@@ -231,7 +236,12 @@ impl SteppedEngine {
                 chain: committed.chain,
                 drafts,
             })));
-        Ok(())
+        Ok(records)
+    }
+
+    /// The chain value at the durable position.
+    pub fn chain(&self) -> ChainValue {
+        self.journal.chain()
     }
 
     /// The farm as decided: it may be ahead of what is durable.
