@@ -63,10 +63,11 @@ impl AssignedTask {
                 thumbnails: "upload",
                 frames: view.task.frames.to_string(),
             });
+            let texts = view.texts();
             let assigned = Self {
                 uuid: task,
                 job: facts.job,
-                name: view.name.to_owned(),
+                name: texts.name().to_owned(),
                 status: "active",
                 priority: view.task.priority,
                 job_priority: facts.priority,
@@ -78,7 +79,7 @@ impl AssignedTask {
                 tablao,
             };
             let variables = node.variables(Audience::Workers, platform);
-            (assigned, view.commands.to_owned(), variables)
+            (assigned, texts.commands().to_owned(), variables)
         };
         assigned.commands = serde_json::from_str(&commands).unwrap_or_default();
         for command in assigned.commands.as_array_mut().into_iter().flatten() {
