@@ -16,7 +16,9 @@ use crate::{
 /// Resident memory of this process in bytes; nothing where the system does not tell.
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0)
 }
@@ -38,7 +40,9 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let mut script = Script::new(Some(Box::new(move |recorded| {
         watched.borrow_mut().apply(recorded);
     })));
-    let crew: Vec<WorkerId> = (0..workers).map(|number| script.worker(number, &[])).collect();
+    let crew: Vec<WorkerId> = (0..workers)
+        .map(|number| script.worker(number, &[]))
+        .collect();
     let before = resident_bytes();
     for number in 0..jobs {
         script.job(Plan {
@@ -49,13 +53,22 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         });
     }
     let queued = resident_bytes();
-    let grown = |from: Option<f64>, to: Option<f64>| (to.unwrap_or(0.0) - from.unwrap_or(0.0)).max(0.0);
-    report.figure("both farms and the read model, for each queued task", grown(before, queued) / tasks, "bytes");
+    let grown =
+        |from: Option<f64>, to: Option<f64>| (to.unwrap_or(0.0) - from.unwrap_or(0.0)).max(0.0);
+    report.figure(
+        "both farms and the read model, for each queued task",
+        grown(before, queued) / tasks,
+        "bytes",
+    );
 
     progress("another farm that shares what never changes");
     let copy: Farm = script.farm.clone();
     let copied = resident_bytes();
-    report.figure("one more farm, for each task", grown(queued, copied) / tasks, "bytes");
+    report.figure(
+        "one more farm, for each task",
+        grown(queued, copied) / tasks,
+        "bytes",
+    );
     drop(copy);
 
     progress("rendering some");
@@ -73,6 +86,13 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         "bytes",
     );
     // Both are in use until here.
-    report.dimension("records", script.farm.position().get().max(model.borrow().farm().position().get()));
+    report.dimension(
+        "records",
+        script
+            .farm
+            .position()
+            .get()
+            .max(model.borrow().farm().position().get()),
+    );
     Ok(report)
 }

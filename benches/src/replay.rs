@@ -82,13 +82,13 @@ impl Writer {
 pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let (jobs, frames, workers) = size.pick((20, 5_000, 1_000), (2, 50, 10));
     let folder = place::scratch("replay")?;
-    let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path()).map_err(|source| {
-        Error::File {
+    let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path()).map_err(
+        |source| Error::File {
             doing: "create the folder",
             path: folder.path().to_owned(),
             source,
-        }
-    })?);
+        },
+    )?);
     progress("writing a journal");
     let (digest, count) = write(&files, jobs, frames, workers)?;
     let mut report = Report::new();
@@ -108,7 +108,11 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let reading = rate(begun);
 
     progress("decoding alone");
-    let raw: Vec<_> = reader.records(JournalLsn::FIRST).map_err(unsound)?.collect::<Result<_, _>>().map_err(unsound)?;
+    let raw: Vec<_> = reader
+        .records(JournalLsn::FIRST)
+        .map_err(unsound)?
+        .collect::<Result<_, _>>()
+        .map_err(unsound)?;
     let begun = Instant::now();
     let mut decoded = Vec::with_capacity(raw.len());
     for record in &raw {
@@ -129,12 +133,14 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     progress("all of it");
     let begun = Instant::now();
     let mut farm = Farm::new();
-    read_ahead::each(reader.records(JournalLsn::FIRST).map_err(unsound)?, |_| false, |step| {
-        match step.recorded {
+    read_ahead::each(
+        reader.records(JournalLsn::FIRST).map_err(unsound)?,
+        |_| false,
+        |step| match step.recorded {
             Some(recorded) => farm.apply(&recorded),
             None => farm.skip(step.lsn),
-        }
-    })
+        },
+    )
     .map_err(unsound)?;
     let whole_digest = farm.digest();
     let whole = rate(begun);
@@ -161,7 +167,13 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let slowest = folding.min(1.0 / (1.0 / reading + 1.0 / decoding));
     let limit_of = "the slower of (reading and decoding) and folding, each alone";
     report.figure_beside("replay into a farm", whole, unit, slowest, limit_of);
-    report.figure_beside("replay into the read model", with_model, unit, slowest, limit_of);
+    report.figure_beside(
+        "replay into the read model",
+        with_model,
+        unit,
+        slowest,
+        limit_of,
+    );
     Ok(report)
 }
 
@@ -184,7 +196,9 @@ fn write(
 ) -> Result<(Digest, u64), Error> {
     let options = OpenOptions::new(JournalId([7; 16]), 0);
     let writer = Rc::new(RefCell::new(Writer {
-        journal: Journal::open(Arc::clone(files), &options).map_err(unsound)?.journal,
+        journal: Journal::open(Arc::clone(files), &options)
+            .map_err(unsound)?
+            .journal,
         drafts: Vec::new(),
         bytes: 0,
         failed: None,
@@ -193,7 +207,9 @@ fn write(
     let mut script = Script::new(Some(Box::new(move |recorded| {
         taking.borrow_mut().take(recorded);
     })));
-    let crew: Vec<WorkerId> = (0..workers).map(|number| script.worker(number, &[])).collect();
+    let crew: Vec<WorkerId> = (0..workers)
+        .map(|number| script.worker(number, &[]))
+        .collect();
     for number in 0..jobs {
         script.job(Plan {
             number,

@@ -29,7 +29,12 @@ impl Times {
 
     /// In microseconds.
     fn at(&self, share: f64) -> f64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index below the length")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index below the length"
+        )]
         let place = ((self.0.len() - 1) as f64 * share) as usize;
         #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one decision")]
         let micros = self.0[place] as f64 / 1000.0;
@@ -85,7 +90,10 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let mut held = Vec::new();
     let asked = Times::of(asks as usize, |n| {
         let worker = crew[(n * 7919) % crew.len()];
-        if let Some(place) = held.iter().position(|h: &crate::scripted::Held| h.worker == worker) {
+        if let Some(place) = held
+            .iter()
+            .position(|h: &crate::scripted::Held| h.worker == worker)
+        {
             let done = held.swap_remove(place);
             script.finish(done);
         }
@@ -147,7 +155,12 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         returned(&mut script, got);
         time
     });
-    figures(&mut report, "decision, barred from the first tasks of a job, 50 tags", &in_one_job, &again);
+    figures(
+        &mut report,
+        "decision, barred from the first tasks of a job, 50 tags",
+        &in_one_job,
+        &again,
+    );
 
     let other = script.worker(workers + 2, &tags);
     for number in 0..barred / 10 {
@@ -168,7 +181,12 @@ pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         returned(&mut script, got);
         time
     });
-    figures(&mut report, "decision, barred from every task of many jobs, 50 tags", &in_many, &again);
+    figures(
+        &mut report,
+        "decision, barred from every task of many jobs, 50 tags",
+        &in_many,
+        &again,
+    );
     Ok(report)
 }
 

@@ -6,13 +6,10 @@
 
 use tablao_core::{
     Actor, Answer, AttemptId, Detail, Event, Farm, JobId, JobStatus, ManagerId, Recorded, Refusal,
-    Request, ShotId, TagId, TaskId, TaskStatus, Timestamp, Via, WorkerId, WorkerStatus,
-    codec,
+    Request, ShotId, TagId, TaskId, TaskStatus, Timestamp, Via, WorkerId, WorkerStatus, codec,
     decide::{Asker, Decided, Env, decision_record},
     detail::{FrameDetail, JobDetail, WorkerDetail},
-    entity::{
-        FailPolicy, FrameKey, JobFacts, JobSource, Limits, Policy, Protocol, Requirements,
-    },
+    entity::{FailPolicy, FrameKey, JobFacts, JobSource, Limits, Policy, Protocol, Requirements},
     event::{Body, NewTask},
     frames::FrameRanges,
     request::{FailureReport, FrameReport, NewJob, Report, TaskChunk},
@@ -76,7 +73,10 @@ fn scattered(kind: u8, number: u32) -> Uuid {
 }
 
 fn task_id(job: u32, number: u32) -> TaskId {
-    TaskId::new(scattered(4, job.wrapping_mul(2_000_003).wrapping_add(number)))
+    TaskId::new(scattered(
+        4,
+        job.wrapping_mul(2_000_003).wrapping_add(number),
+    ))
 }
 
 impl Script {

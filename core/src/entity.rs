@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
-    WorkerId, WorkerStatus, event::StopCause, status::TaskCounts,
-    unsettled::Mark,
+    WorkerId, WorkerStatus, event::StopCause, status::TaskCounts, unsettled::Mark,
 };
 
 pub use crate::tasks::{Task, Tasks};

@@ -23,9 +23,18 @@ const TASKS: usize = 4;
 /// Something that happens. A worker is named by its place.
 #[derive(Clone, Debug)]
 enum Step {
-    Wait { millis: u64 },
-    Ask { worker: usize, answer_lost: bool },
-    Say { worker: usize, word: Word, answer_lost: bool },
+    Wait {
+        millis: u64,
+    },
+    Ask {
+        worker: usize,
+        answer_lost: bool,
+    },
+    Say {
+        worker: usize,
+        word: Word,
+        answer_lost: bool,
+    },
     Look,
     Restart,
 }
@@ -118,20 +127,33 @@ impl World {
 
     fn lease_from_now(&self, started: bool) -> Timestamp {
         let policy = self.ride.farm.policy();
-        let millis = if started { policy.lease_ms } else { policy.start_within_ms };
+        let millis = if started {
+            policy.lease_ms
+        } else {
+            policy.start_within_ms
+        };
         self.ride.now.plus_millis(millis.into())
     }
 
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Wait { millis } => self.ride.wait_ms(millis),
-            Step::Ask { worker, answer_lost } => self.ask(worker, answer_lost),
-            Step::Say { worker, word, answer_lost } => self.say(worker, word, answer_lost),
+            Step::Ask {
+                worker,
+                answer_lost,
+            } => self.ask(worker, answer_lost),
+            Step::Say {
+                worker,
+                word,
+                answer_lost,
+            } => self.say(worker, word, answer_lost),
             Step::Look => self.look(),
             // Who was heard when is not journalled: everybody gets a grace from here.
             Step::Restart => {
                 let now = self.ride.now;
-                self.holders.values_mut().for_each(|holder| holder.heard = now);
+                self.holders
+                    .values_mut()
+                    .for_each(|holder| holder.heard = now);
             }
         }
     }
@@ -144,15 +166,27 @@ impl World {
         let id = self.workers[worker];
         let held = self.holders.iter().find(|(_, holder)| holder.worker == id);
         let free = |task: &&TaskId| !self.holders.contains_key(*task) && !self.done.contains(*task);
-        let right = held.map(|(task, _)| *task).or(self.tasks.iter().find(free).copied());
+        let right = held
+            .map(|(task, _)| *task)
+            .or(self.tasks.iter().find(free).copied());
         let again = held.map(|(_, holder)| holder.attempt);
-        let answer = self.ride.granted(&Request::AskForTask { worker: id }).answer;
+        let answer = self
+            .ride
+            .granted(&Request::AskForTask { worker: id })
+            .answer;
         let Answer::Assigned { attempt, task, .. } = answer else {
             assert_eq!(right, None, "there was something to do");
             return;
         };
-        assert_eq!(Some(task), right, "its own task again, or the first that is free");
-        assert!(again.is_none_or(|again| again == attempt), "the same attempt again");
+        assert_eq!(
+            Some(task),
+            right,
+            "its own task again, or the first that is free"
+        );
+        assert!(
+            again.is_none_or(|again| again == attempt),
+            "the same attempt again"
+        );
         let now = self.ride.now;
         let holder = self.holders.entry(task).or_insert(Holder {
             worker: id,
@@ -164,7 +198,11 @@ impl World {
         let started = holder.started;
         if !answer_lost {
             let until = self.lease_from_now(started);
-            self.hands[worker] = Some(Hand { task, attempt, until });
+            self.hands[worker] = Some(Hand {
+                task,
+                attempt,
+                until,
+            });
         }
     }
 
@@ -192,7 +230,11 @@ impl World {
         let holds = (self.holders.get(&hand.task))
             .is_some_and(|holder| (holder.worker, holder.attempt) == (id, hand.attempt));
         if !holds {
-            assert_eq!(self.ride.farm.digest(), before, "a late word changes nothing");
+            assert_eq!(
+                self.ride.farm.digest(),
+                before,
+                "a late word changes nothing"
+            );
             // The report that ended an attempt may come again; it is answered as before.
             let right = if self.closed.contains(&hand.attempt) {
                 Answer::Done
@@ -239,7 +281,11 @@ impl World {
         let before = self.holders.len();
         self.holders.retain(|_, holder| {
             let silent_ms = (now.micros() - holder.heard.micros()) / 1000;
-            let bound_ms = if holder.started { policy.lease_ms } else { policy.start_within_ms };
+            let bound_ms = if holder.started {
+                policy.lease_ms
+            } else {
+                policy.start_within_ms
+            };
             silent_ms < u64::from(bound_ms)
         });
         self.lapses += u32::try_from(before - self.holders.len()).expect("few tasks");
@@ -291,7 +337,9 @@ fn the_histories_hold_what_they_are_about() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut lapses, mut done) = (0, 0);
     for _ in 0..64 {
-        let tree = steps().new_tree(&mut runner).expect("steps can always be made");
+        let tree = steps()
+            .new_tree(&mut runner)
+            .expect("steps can always be made");
         let mut world = World::new();
         for step in &tree.current() {
             world.take(step);
@@ -299,5 +347,8 @@ fn the_histories_hold_what_they_are_about() {
         lapses += world.lapses;
         done += world.done.len();
     }
-    assert!(lapses > 50 && done > 50, "{lapses} lapses, {done} tasks done");
+    assert!(
+        lapses > 50 && done > 50,
+        "{lapses} lapses, {done} tasks done"
+    );
 }

@@ -27,7 +27,11 @@ pub fn chain_at(reader: &Reader, lsn: Lsn) -> Option<[u8; 32]> {
 pub fn fold(reader: &Reader, model: &mut ReadModel) -> Result<u64, Error> {
     let from = model.farm().position().next();
     let records = reader.records(JournalLsn::new(from.get()))?;
-    Ok(read_ahead::each(records, |_| false, |step| pass(model, step))?)
+    Ok(read_ahead::each(
+        records,
+        |_| false,
+        |step| pass(model, step),
+    )?)
 }
 
 /// Folds the next record, unless it is of a kind that this build may skip.

@@ -52,14 +52,12 @@ impl Farm {
             debug_assert!(false, "tasks are added to a job that is not there");
             return;
         };
-        let first = event.first_number;
-        debug_assert_eq!(
-            job.tasks.len(),
-            first as usize,
-            "chunks of tasks are in order"
-        );
+        let first = u32::try_from(job.tasks.len()).expect("numbers are u32");
+        debug_assert_eq!(first, event.first_number, "chunks of tasks are in order");
         self.unsettled.job_changes(&mut self.hash, job);
-        job.state.chunks.push((first, recorded.detail_hash));
+        job.state
+            .chunks
+            .push((event.first_number, recorded.detail_hash));
         job.state.tasks_changed_at = recorded.lsn;
         let states = (event.tasks.iter()).map(|new| {
             let task_type = types[usize::from(new.task_type)];
