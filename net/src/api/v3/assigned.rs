@@ -48,7 +48,7 @@ impl AssignedTask {
         attempt: AttemptId,
         task: TaskId,
     ) -> Option<Self> {
-        let (mut assigned, commands, variables) = {
+        let (mut assigned, texts, variables) = {
             let model = engine.model();
             let view = model.task(task)?;
             let live = model.farm().attempts().get(&attempt)?;
@@ -79,9 +79,9 @@ impl AssignedTask {
                 tablao,
             };
             let variables = node.variables(Audience::Workers, platform);
-            (assigned, texts.commands().to_owned(), variables)
+            (assigned, texts, variables)
         };
-        assigned.commands = serde_json::from_str(&commands).unwrap_or_default();
+        assigned.commands = serde_json::from_str(texts.commands()).unwrap_or_default();
         for command in assigned.commands.as_array_mut().into_iter().flatten() {
             if let Some(parameters) = command.get_mut("parameters").and_then(Value::as_object_mut) {
                 variables.expand_parameters(parameters);
