@@ -17,7 +17,7 @@ use tablao_core::{
 use uuid::Uuid;
 
 /// Tasks of one chunk of a large submission; about what fits a batch of the journal.
-const CHUNK_TASKS: u32 = 2_000;
+const CHUNK_TASKS: u32 = 1_000;
 /// The moment at which every script begins.
 const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
@@ -113,7 +113,7 @@ impl Script {
             Actor::anonymous(Via::Api),
             &Asker::default(),
             Ok(&decided),
-            Body::Inline,
+            body(request),
         );
         let Decided { events, answer } = decided;
         self.fold(record);
@@ -306,6 +306,14 @@ impl Script {
             hash,
             file: format!("{name}_thumbnail.jpg"),
         });
+    }
+}
+
+/// A large request is not repeated in its decision, as in the engine: its events say it all.
+fn body(request: &Request) -> Body {
+    match request {
+        Request::AddTasks { .. } => Body::Events,
+        _ => Body::Inline,
     }
 }
 

@@ -11,7 +11,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Ride, report};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _};
 use tablao_core::{
     Answer, AttemptId, Request, TaskId, TaskStatus as T, Timestamp, WorkerId, entity::Protocol,
     request::Report,
