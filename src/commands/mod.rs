@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod backup;
 mod completions;
 mod demo;
 mod farm;
 mod frames;
 mod jobs;
 mod journal;
+mod journal_upkeep;
 mod listing;
 mod records;
 mod replay;
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Frames(frames::Frames),
     Managers(frames::Managers),
     Journal(journal::Journal),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Replay(replay::Replay),
     Completions(completions::Completions),
 }
@@ -56,6 +60,8 @@ impl Command {
             Self::Frames(command) => command.run(),
             Self::Managers(command) => command.run(),
             Self::Journal(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Completions(command) => command.run(),
         }
