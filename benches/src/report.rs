@@ -1,56 +1,37 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What a bench says: figures, and beside each the limit that the same run measured.
-//!
-//! It measures nothing itself.
+//! What a bench hands back: figures, each beside the limit of the same run, and the JSON of
+//! `tablao bench PART --json`.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// How long a bench may take.
+use crate::Machine;
+
+/// How large a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// The stated dimensions.
     Full,
-    /// A few seconds, so that the bench cannot rot.
+    /// A few seconds: shows that the bench itself works. Its figures say nothing.
     Small,
 }
 
-/// What a bench can fail with.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system refused.
-    #[error("measure")]
-    Io(#[from] std::io::Error),
-    /// The journal refused.
-    #[error("measure the journal")]
-    Journal(#[from] tablao_journal::Error),
-    /// Whoever should have answered is gone.
-    #[error("hear from the journal's writer")]
-    Gone,
-}
-
-/// The machine a figure was measured on.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// Number of processors.
-    pub cores: usize,
-}
-
-impl Machine {
-    /// This one.
-    #[must_use]
-    pub fn this() -> Self {
-        Self {
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+impl Size {
+    /// The one or the other, by size.
+    pub fn pick<T>(self, full: T, small: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Small => small,
         }
     }
 }
 
-/// One measured figure, beside the limit of the same run.
-#[derive(Clone, Debug)]
+/// One measured figure.
+#[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// How much it was.
+    /// How much.
     pub value: f64,
     /// Of what.
     pub unit: &'static str,
@@ -60,37 +41,64 @@ pub struct Figure {
     pub limit_of: Option<String>,
 }
 
-impl Figure {
-    /// A figure without a limit.
-    #[must_use]
-    pub fn new(name: &str, value: f64, unit: &'static str) -> Self {
+/// What one part measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Where.
+    pub machine: Machine,
+    /// With what sizes.
+    pub dimensions: Map<String, Value>,
+    /// What came out.
+    pub results: Vec<Figure>,
+}
+
+impl Report {
+    /// An empty report of this machine.
+    pub fn new() -> Self {
         Self {
-            name: name.to_owned(),
+            machine: Machine::look(),
+            dimensions: Map::new(),
+            results: Vec::new(),
+        }
+    }
+
+    /// States a dimension.
+    pub fn dimension(&mut self, name: &str, value: impl Into<Value>) {
+        self.dimensions.insert(name.to_owned(), value.into());
+    }
+
+    /// Adds a figure that has no limit to be compared with.
+    pub fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.results.push(Figure {
+            name: name.into(),
             value,
             unit,
             limit: None,
             limit_of: None,
-        }
+        });
     }
 
-    /// The same beside its limit.
-    #[must_use]
-    pub fn below(self, limit: f64, limit_of: &str) -> Self {
-        Self {
+    /// Adds a figure beside its limit.
+    pub fn figure_beside(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        limit: f64,
+        limit_of: impl Into<String>,
+    ) {
+        self.results.push(Figure {
+            name: name.into(),
+            value,
+            unit,
             limit: Some(limit),
-            limit_of: Some(limit_of.to_owned()),
-            ..self
-        }
+            limit_of: Some(limit_of.into()),
+        });
     }
 }
 
-/// What one bench found.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Where.
-    pub machine: Machine,
-    /// Of what size.
-    pub dimensions: Map<String, Value>,
-    /// What.
-    pub results: Vec<Figure>,
+impl Default for Report {
+    fn default() -> Self {
+        Self::new()
+    }
 }

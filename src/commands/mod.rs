@@ -2,6 +2,7 @@
 //! The subcommands, one file each.
 
 mod backup;
+mod bench;
 mod completions;
 mod demo;
 mod farm;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Replay(replay::Replay),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -63,6 +65,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }
     }
