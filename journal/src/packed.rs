@@ -51,8 +51,13 @@ impl BadPack {
     }
 }
 
-/// The bytes of a packed segment.
-pub(crate) fn pack(id: JournalId, first: Lsn, plain: &dyn StoreFile) -> io::Result<Vec<u8>> {
+/// The bytes of a packed segment. `rest` is called after each block, and may end it with an error.
+pub(crate) fn pack(
+    id: JournalId,
+    first: Lsn,
+    plain: &dyn StoreFile,
+    rest: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
     let plain_bytes = plain.len()?;
     let mut table = Vec::new();
     let mut blocks = Vec::new();
@@ -71,6 +76,7 @@ pub(crate) fn pack(id: JournalId, first: Lsn, plain: &dyn StoreFile) -> io::Resu
         table.extend_from_slice(&checksum(id, &packed).to_le_bytes());
         blocks.extend_from_slice(&packed);
         at += count as u64;
+        rest()?;
     }
     let count = u32::try_from(table.len() / ENTRY_BYTES).expect("a segment has few blocks");
     let mut header = [0; SEGMENT_HEADER_BYTES];
