@@ -7,7 +7,7 @@
 //! always on. It measures the journal alone: no engine, no HTTP.
 
 use std::fs::{File, OpenOptions as FileOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ use tablao_journal::{
 };
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::report::{Error, Figure, Machine, Report, Size};
+use crate::place::scratch;
+use crate::{Error, Progress, Report, Size};
 
 /// What one record brings, without its envelope.
 const RECORD_BYTES: usize = 256;
@@ -27,6 +28,8 @@ const LARGE_BATCH: usize = 1024;
 /// Bare files are overwritten from the start after this much, so that the ceiling is a disk's and
 /// not a growing file's.
 const BARE_FILE_BYTES: u64 = 64 << 20;
+
+const DISK: &str = "use the disk that is measured";
 
 /// How long and how often.
 struct Plan {
@@ -58,21 +61,23 @@ struct Rate {
 }
 
 /// Measures the journal and the disk below it.
-pub fn run(size: Size, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
+pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let plan = Plan::of(size);
-    let folder = bench_folder()?;
-    let mut rounds: Vec<Vec<Rate>> = Vec::new();
+    let folder = scratch("journal")?;
+    let folder = folder.path();
+    let mut rounds: Vec<[Rate; 8]> = Vec::new();
     for round in 0..plan.rounds {
-        progress(&format!("journal: round {} of {}", round + 1, plan.rounds));
-        rounds.push(vec![
-            bare(folder.path(), 1, plan.part)?,
-            bare(folder.path(), PRODUCERS, plan.part)?,
-            bare(folder.path(), LARGE_BATCH, plan.part)?,
-            growing(folder.path(), PRODUCERS, plan.part)?,
-            growing(folder.path(), 1, plan.part)?,
-            one_producer(folder.path(), plan.part)?,
-            producers(folder.path(), PRODUCERS, plan.part)?,
-            in_flight(folder.path(), IN_FLIGHT, plan.part)?,
+        progress(&format!("round {} of {}", round + 1, plan.rounds));
+        let part = plan.part;
+        rounds.push([
+            bare(folder, 1, part)?,
+            bare(folder, PRODUCERS, part)?,
+            bare(folder, LARGE_BATCH, part)?,
+            growing(folder, 1, part)?,
+            growing(folder, PRODUCERS, part)?,
+            one_producer(folder, part)?,
+            producers(folder, PRODUCERS, part)?,
+            in_flight(folder, IN_FLIGHT, part)?,
         ]);
     }
     let median = |part: usize, of: fn(&Rate) -> f64| {
@@ -83,48 +88,67 @@ pub fn run(size: Size, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> 
     let rate = |rate: &Rate| rate.records_per_s;
     let p50 = |rate: &Rate| rate.p50_us;
     let p99 = |rate: &Rate| rate.p99_us;
-    let (bare_1, bare_64, bare_1024) = (median(0, p50), median(1, rate), median(2, rate));
-    let single = "bare write + fdatasync of one record, p50";
+    let single = "bare write + fdatasync of one record";
     let small = "bare write + fdatasync of 64-record batches";
     let large = "bare write + fdatasync of 1,024-record batches";
-    let results = vec![
-        Figure::new("one producer, p50", median(5, p50), "us").below(bare_1, single),
-        Figure::new("one producer, p99", median(5, p99), "us").below(median(0, p99), "the same, p99"),
-        Figure::new("64 producers", median(6, rate), "records/s").below(bare_64, small),
-        Figure::new("64 producers, p50", median(6, p50), "us"),
-        Figure::new("64 producers, p99", median(6, p99), "us"),
-        Figure::new("512 in flight", median(7, rate), "records/s").below(bare_1024, large),
-        Figure::new("512 in flight, p50", median(7, p50), "us"),
-        Figure::new("512 in flight, p99", median(7, p99), "us"),
-        Figure::new("bare, 64-record batches, growing file", median(3, rate), "records/s"),
-        Figure::new("bare, one record, growing file, p50", median(4, p50), "us"),
-    ];
-    let mut dimensions = serde_json::Map::new();
-    for (name, value) in [
-        ("record_bytes", RECORD_BYTES),
-        ("producers", PRODUCERS),
-        ("in_flight", IN_FLIGHT),
-        ("large_batch_records", LARGE_BATCH),
-        ("rounds", plan.rounds),
-        ("part_ms", plan.part.as_millis() as usize),
-    ] {
-        dimensions.insert(name.to_owned(), value.into());
-    }
-    Ok(Report {
-        machine: Machine::this(),
-        dimensions,
-        results,
-    })
+    let mut report = Report::new();
+    report.figure_beside(
+        "one producer, p50",
+        median(5, p50),
+        "us",
+        median(0, p50),
+        single,
+    );
+    report.figure_beside(
+        "one producer, p99",
+        median(5, p99),
+        "us",
+        median(0, p99),
+        single,
+    );
+    report.figure_beside(
+        "64 producers",
+        median(6, rate),
+        "records/s",
+        median(1, rate),
+        small,
+    );
+    report.figure("64 producers, p50", median(6, p50), "us");
+    report.figure("64 producers, p99", median(6, p99), "us");
+    report.figure_beside(
+        "512 in flight",
+        median(7, rate),
+        "records/s",
+        median(2, rate),
+        large,
+    );
+    report.figure("512 in flight, p50", median(7, p50), "us");
+    report.figure("512 in flight, p99", median(7, p99), "us");
+    // What a journal without a reserve of written space would be held against.
+    report.figure(
+        "bare, one record at the end of a growing file, p50",
+        median(3, p50),
+        "us",
+    );
+    report.figure(
+        "bare, 64-record batches at the end of a growing file",
+        median(4, rate),
+        "records/s",
+    );
+    report.dimension("record_bytes", RECORD_BYTES);
+    report.dimension("producers", PRODUCERS);
+    report.dimension("in_flight", IN_FLIGHT);
+    report.dimension("large_batch_records", LARGE_BATCH);
+    report.dimension("rounds", plan.rounds);
+    report.dimension("part_ms", plan.part.as_millis() as u64);
+    report.dimension("producers_are", "tasks of a runtime with two threads");
+    Ok(report)
 }
 
-/// A folder on the disk to be measured: `TABLAO_BENCH_DIR`, or the current folder, because a
-/// temporary folder is often in memory and syncs for nothing.
-fn bench_folder() -> Result<tempfile::TempDir, Error> {
-    let place = std::env::var_os("TABLAO_BENCH_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    let folder = tempfile::Builder::new()
-        .prefix("tablao-bench-")
-        .tempdir_in(place)?;
-    Ok(folder)
+fn unsound(error: impl std::fmt::Display) -> Error {
+    Error::Unsound {
+        what: format!("the journal's writer: {error}"),
+    }
 }
 
 /// The disk alone: one write and one sync a batch, over blocks that are there already.
@@ -134,8 +158,9 @@ fn bare(folder: &Path, batch: usize, part: Duration) -> Result<Rate, Error> {
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)?;
-    if file.metadata()?.len() < BARE_FILE_BYTES {
+        .open(&path)
+        .map_err(Error::system(DISK))?;
+    if file.metadata().map_err(Error::system(DISK))?.len() < BARE_FILE_BYTES {
         fill(&file)?;
     }
     write_and_sync(&file, batch, part)
@@ -144,19 +169,18 @@ fn bare(folder: &Path, batch: usize, part: Duration) -> Result<Rate, Error> {
 /// The same at the end of a file that grows, whose size is then part of every sync.
 fn growing(folder: &Path, batch: usize, part: Duration) -> Result<Rate, Error> {
     let path = folder.join("growing");
-    let file = File::create(&path)?;
+    let file = File::create(&path).map_err(Error::system(DISK))?;
     let rate = write_and_sync(&file, batch, part)?;
-    std::fs::remove_file(&path)?;
+    std::fs::remove_file(&path).map_err(Error::system(DISK))?;
     Ok(rate)
 }
 
 fn fill(file: &File) -> Result<(), Error> {
     let zeros = vec![0; 1 << 20];
     for chunk in 0..BARE_FILE_BYTES >> 20 {
-        write_at(file, chunk << 20, &zeros)?;
+        write_at(file, chunk << 20, &zeros).map_err(Error::system(DISK))?;
     }
-    file.sync_all()?;
-    Ok(())
+    file.sync_all().map_err(Error::system(DISK))
 }
 
 fn write_and_sync(file: &File, batch: usize, part: Duration) -> Result<Rate, Error> {
@@ -166,8 +190,9 @@ fn write_and_sync(file: &File, batch: usize, part: Duration) -> Result<Rate, Err
     let start = Instant::now();
     while start.elapsed() < part {
         let begun = Instant::now();
-        write_at(file, at, &bytes)?;
-        file.sync_data()?;
+        write_at(file, at, &bytes)
+            .and_then(|()| file.sync_data())
+            .map_err(Error::system(DISK))?;
         times.push(begun.elapsed());
         at += bytes.len() as u64;
         if at + bytes.len() as u64 > BARE_FILE_BYTES {
@@ -193,7 +218,9 @@ fn rate_of(mut times: Vec<Duration>, records_each: usize, elapsed: Duration) -> 
     times.sort_unstable();
     let at = |part: f64| {
         let index = ((times.len() as f64 * part) as usize).min(times.len().saturating_sub(1));
-        times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        times
+            .get(index)
+            .map_or(0.0, |time| time.as_secs_f64() * 1e6)
     };
     Rate {
         records_per_s: (times.len() * records_each) as f64 / elapsed.as_secs_f64(),
@@ -205,18 +232,22 @@ fn rate_of(mut times: Vec<Duration>, records_each: usize, elapsed: Duration) -> 
 type Token = oneshot::Sender<Lsn>;
 
 fn journal(folder: &Path) -> Result<(tempfile::TempDir, WriterHandle<Token>), Error> {
-    let folder = tempfile::tempdir_in(folder)?;
-    let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path())?);
+    let folder = tempfile::tempdir_in(folder).map_err(Error::system(DISK))?;
+    let files: Arc<dyn FileStore> =
+        Arc::new(RealFiles::create(folder.path()).map_err(Error::system(DISK))?);
     let options = OpenOptions::new(JournalId(*b"journal of bench"), 1);
-    let opened = Journal::open(files, &options)?;
-    let handle = opened.journal.start(|report: WriterReport<Token>| {
-        if let WriterReport::Durable(durable) = report {
-            for settled in durable.drafts {
-                // A producer whose time is up no longer listens.
-                let _ = settled.token.send(settled.first);
+    let opened = Journal::open(files, &options).map_err(unsound)?;
+    let handle = opened
+        .journal
+        .start(|report: WriterReport<Token>| {
+            if let WriterReport::Durable(durable) = report {
+                for settled in durable.drafts {
+                    // A producer whose time is up no longer listens.
+                    let _ = settled.token.send(settled.first);
+                }
             }
-        }
-    })?;
+        })
+        .map_err(unsound)?;
     Ok((folder, handle))
 }
 
@@ -244,19 +275,22 @@ fn one_producer(folder: &Path, part: Duration) -> Result<Rate, Error> {
     while start.elapsed() < part {
         let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
-        handle.append_next(draft(times.len() as u64), answer)?;
-        answered.blocking_recv().map_err(|_| Error::Gone)?;
+        handle
+            .append_next(draft(times.len() as u64), answer)
+            .map_err(unsound)?;
+        answered.blocking_recv().map_err(unsound)?;
         times.push(begun.elapsed());
     }
     let rate = rate_of(times, 1, start.elapsed());
-    handle.close()?;
+    handle.close().map_err(unsound)?;
     Ok(rate)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::env::var("BT").ok().and_then(|v| v.parse().ok()).unwrap_or(2))
-        .build()?;
+        .worker_threads(2)
+        .build()
+        .map_err(Error::system("start a runtime"))?;
     Ok(runtime)
 }
 
@@ -274,8 +308,10 @@ fn producers(folder: &Path, count: usize, part: Duration) -> Result<Rate, Error>
                     while start.elapsed() < part {
                         let begun = Instant::now();
                         let (answer, answered) = oneshot::channel();
-                        handle.append_next(draft(times.len() as u64), answer)?;
-                        answered.await.map_err(|_| Error::Gone)?;
+                        handle
+                            .append_next(draft(times.len() as u64), answer)
+                            .map_err(unsound)?;
+                        answered.await.map_err(unsound)?;
                         times.push(begun.elapsed());
                     }
                     Ok::<_, Error>(times)
@@ -284,25 +320,28 @@ fn producers(folder: &Path, count: usize, part: Duration) -> Result<Rate, Error>
             .collect();
         let mut times = Vec::new();
         for task in tasks {
-            times.extend(task.await.map_err(|_| Error::Gone)??);
+            times.extend(task.await.map_err(unsound)??);
         }
         Ok::<_, Error>(times)
     })?;
     let rate = rate_of(times, 1, start.elapsed());
-    handle.close()?;
+    handle.close().map_err(unsound)?;
     Ok(rate)
 }
 
 /// One source that has so many records under way at once, as the engine does.
 fn in_flight(folder: &Path, count: usize, part: Duration) -> Result<Rate, Error> {
-    let folder = tempfile::tempdir_in(folder)?;
-    let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path())?);
+    let folder = tempfile::tempdir_in(folder).map_err(Error::system(DISK))?;
+    let files: Arc<dyn FileStore> =
+        Arc::new(RealFiles::create(folder.path()).map_err(Error::system(DISK))?);
     let options = OpenOptions::new(JournalId(*b"journal of bench"), 1);
     let permits = Arc::new(Semaphore::new(count));
     let (sender, times) = std::sync::mpsc::channel();
     let returned = Arc::clone(&permits);
-    let handle = Journal::open(files, &options)?.journal.start(
-        move |report: WriterReport<Instant>| {
+    let handle = Journal::open(files, &options)
+        .map_err(unsound)?
+        .journal
+        .start(move |report: WriterReport<Instant>| {
             if let WriterReport::Durable(durable) = report {
                 let now = Instant::now();
                 let waited: Vec<Duration> = durable
@@ -313,20 +352,22 @@ fn in_flight(folder: &Path, count: usize, part: Duration) -> Result<Rate, Error>
                 returned.add_permits(waited.len());
                 let _ = sender.send(waited);
             }
-        },
-    )?;
+        })
+        .map_err(unsound)?;
     let start = Instant::now();
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut number = 0;
         while start.elapsed() < part {
-            permits.acquire().await.map_err(|_| Error::Gone)?.forget();
-            handle.append_next(draft(number), Instant::now())?;
+            permits.acquire().await.map_err(unsound)?.forget();
+            handle
+                .append_next(draft(number), Instant::now())
+                .map_err(unsound)?;
             number += 1;
         }
         Ok::<_, Error>(())
     })?;
-    handle.close()?;
+    handle.close().map_err(unsound)?;
     let elapsed = start.elapsed();
     drop(handle);
     Ok(rate_of(times.iter().flatten().collect(), 1, elapsed))

@@ -12,6 +12,7 @@ mod compile;
 mod error;
 mod farm;
 mod http;
+mod journal;
 mod latency;
 mod load;
 mod machine;
@@ -45,6 +46,11 @@ pub struct Part {
 
 /// All of them.
 pub const PARTS: &[Part] = &[
+    Part {
+        name: "journal",
+        about: "appends to the journal, beside a bare file that is written and synced",
+        run: journal::run,
+    },
     Part {
         name: "farm",
         about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",

@@ -15,7 +15,7 @@ use crate::folder::{Segment, list_segments, open_segment};
 use crate::position::{ChainValue, Lsn};
 use crate::reader::Hints;
 use crate::scan::{never_by_a_tear, proof_of_durability};
-use crate::segment::{FORMAT_VERSION, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, segment_name};
+use crate::segment::{FORMAT_NEWEST, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, segment_name};
 
 /// How much is read at once: a few hundred small batches or a quarter of the largest.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -248,8 +248,8 @@ impl Cursor {
         if flaw == Flaw::Newer {
             return Ok(Some(Error::NewerFormat {
                 file: format!("{} at byte {}", self.segment.name, self.place.offset),
-                found: FORMAT_VERSION + 1,
-                known: FORMAT_VERSION,
+                found: FORMAT_NEWEST + 1,
+                known: FORMAT_NEWEST,
             }));
         }
         if never_by_a_tear(flaw) {

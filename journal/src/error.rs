@@ -7,7 +7,9 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::packed::BadPack;
 use crate::position::{ChainValue, JournalId, Lsn};
+use crate::segment::segment_first;
 
 /// Bytes that were once durable are no longer what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,10 +172,20 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, doing: &'static str, file: &str) -> Result<T, Error> {
-        self.map_err(|source| Error::Io {
-            doing,
-            file: file.to_owned(),
-            source,
+        self.map_err(|source| match BadPack::of(&source) {
+            // A packed segment is unpacked below the calls that read it, and its damage comes up
+            // through them.
+            Some(bad) => Error::Damage(Damage {
+                segment: file.to_owned(),
+                offset: bad.offset,
+                lsn: segment_first(file).unwrap_or_default(),
+                what: bad.what.to_owned(),
+            }),
+            None => Error::Io {
+                doing,
+                file: file.to_owned(),
+                source,
+            },
         })
     }
 }

@@ -5,10 +5,12 @@
 //! goes through them, so a crash, a lost write or a full disk is a value in a test. What the
 //! journal assumes of an implementation is written in FORMAT.md, section "What we assume".
 
+mod cold;
 mod faulty;
 mod memory;
 mod real;
 
+pub use cold::{MovedCold, move_cold};
 pub use faulty::{FaultPlan, FaultyFiles};
 pub use memory::{MemoryFiles, PowerLoss};
 pub use real::RealFiles;

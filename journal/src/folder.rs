@@ -7,6 +7,7 @@
 use crate::batch::genesis_chain;
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, StoreFile};
+use crate::packed::unpacked;
 use crate::position::Lsn;
 use crate::segment::{
     SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SegmentHeader, segment_first, segment_name,
@@ -38,6 +39,7 @@ pub(crate) fn open_segment(
 ) -> Result<(Segment, Box<dyn StoreFile>), Error> {
     let name = segment_name(first);
     let file = files.open(&name, access).doing("open", &name)?;
+    let file = unpacked(file, &name)?;
     // A later format may have a longer header; its length field decides, so read some more.
     let mut bytes = [0; SEGMENT_HEADER_BYTES * 4];
     let count = file.read_at(0, &mut bytes).doing("read", &name)?;

@@ -174,7 +174,11 @@ impl Reader {
         let walked = walk(self.files(), newest, true, mark, |_| {})?;
         let mut described = Vec::with_capacity(segments.len());
         for pair in segments.windows(2) {
-            let (_, file) = open_segment(self.files(), pair[0].header.first, Access::Read)?;
+            // The file as it lies there, packed or not.
+            let file = self
+                .files()
+                .open(&pair[0].name, Access::Read)
+                .doing("open", &pair[0].name)?;
             described.push(SegmentInfo {
                 file: pair[0].name.clone(),
                 first: pair[0].header.first,

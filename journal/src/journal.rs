@@ -30,6 +30,8 @@ pub struct OpenOptions {
     pub now_us: u64,
     /// Check every byte of every segment, not only of the newest one.
     pub verify_everything: bool,
+    /// Pack segments beside the writer thread once they are sealed.
+    pub pack_sealed: bool,
     /// Where a new journal begins, if not at its origin: a first position and the chain value
     /// before it, from a baseline.
     pub start: Option<(Lsn, ChainValue)>,
@@ -49,6 +51,7 @@ impl OpenOptions {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             now_us,
             verify_everything: false,
+            pack_sealed: true,
             start: None,
         }
     }
@@ -76,6 +79,8 @@ pub struct Committed {
 /// An open journal. The data folder's lock, which keeps a second one away, is the caller's.
 pub struct Journal {
     writer: SegmentWriter,
+    /// Where sealed segments are to be packed, if they are.
+    pack_in: Option<Arc<dyn FileStore>>,
     /// Reused by every commit.
     buffer: Vec<u8>,
 }
@@ -83,9 +88,11 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal of a folder, recovering it first, or begins one if there is none.
     pub fn open(files: Arc<dyn FileStore>, options: &OpenOptions) -> Result<Opened, Error> {
+        let pack_in = options.pack_sealed.then(|| Arc::clone(&files));
         let (writer, recovery) = recover(files, options, false)?;
         let journal = Self {
             writer,
+            pack_in,
             buffer: Vec::new(),
         };
         Ok(Opened { journal, recovery })
@@ -179,6 +186,16 @@ impl Journal {
             last: after.next.previous(),
             chain,
         })
+    }
+
+    /// The folder to pack in, if sealed segments are to be packed.
+    pub(crate) fn pack_in(&self) -> Option<&Arc<dyn FileStore>> {
+        self.pack_in.as_ref()
+    }
+
+    /// Position of the first record of the segment that is written to.
+    pub(crate) fn segment(&self) -> Lsn {
+        self.writer.header().first
     }
 
     /// Leaves the mark of an orderly end. Without it the next open recovers as after a crash.

@@ -13,6 +13,7 @@
 //! data folder.
 
 mod batch;
+mod copy;
 mod cursor;
 mod encode;
 mod erase;
@@ -25,6 +26,8 @@ mod journal;
 pub mod log;
 mod mark;
 mod mirror;
+mod pack;
+mod packed;
 mod position;
 mod queue;
 mod reader;
@@ -37,20 +40,23 @@ mod segment_writer;
 mod writer;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Batch, genesis_chain};
+pub use copy::{Copied, copy_journal};
 pub use cursor::Cursor;
 pub use erase::erase_details;
 pub use error::{Damage, Error};
 pub use files::{
-    Access, FaultPlan, FaultyFiles, FileStore, MemoryFiles, PowerLoss, RealFiles, StoreFile,
+    Access, FaultPlan, FaultyFiles, FileStore, MemoryFiles, MovedCold, PowerLoss, RealFiles,
+    StoreFile, move_cold,
 };
 pub use inspect::{Info, SegmentInfo, UnfinishedTail, Verified};
 pub use journal::{Committed, Journal, OpenOptions, Opened, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, DistantLog, FileLog, Latency, Log, LogFuture, MemoryLog, Sealed};
 pub use mirror::{Mirror, MirrorAdvance, MirrorOptions};
+pub use pack::{Packed, pack_sealed};
 pub use position::{ChainValue, HexError, JournalId, Lsn};
 pub use reader::{RawBatches, Reader, Records};
 pub use record::{Authority, Draft, KIND_MAY_BE_SKIPPED, Record, RecordDraft, RecordFlags};
 pub use recovery::{RecoveryReport, TornTail};
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Salvaged, raise_incarnation, salvage};
 pub use segment::FORMAT_VERSION;
 pub use writer::{Accepted, Durable, Failed, Report, Settled, WriterHandle};

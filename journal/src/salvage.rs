@@ -14,6 +14,7 @@ use crate::folder::list_segments;
 use crate::journal::{Journal, OpenOptions};
 use crate::mark::CleanMark;
 use crate::mirror::{Mirror, MirrorOptions};
+use crate::packed::unpacked;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::reader::Reader;
 use crate::scan::find_structure;
@@ -83,6 +84,19 @@ pub fn salvage(
     Ok(salvaged)
 }
 
+/// Lets a copy of a journal go on in an incarnation above its own, so that no position that the
+/// original gives out after the copy was made is given out again. Returns the new incarnation.
+pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, Error> {
+    let id = Reader::open(Arc::clone(&files))?.journal_id();
+    let incarnation = highest_incarnation(files.as_ref(), id)? + 1;
+    let risen = OpenOptions {
+        incarnation: Some(incarnation),
+        ..OpenOptions::new(id, now_us)
+    };
+    Journal::open(files, &risen)?.journal.close()?;
+    Ok(incarnation)
+}
+
 /// The highest incarnation that any readable header in the folder names, also behind the damage:
 /// positions were given out in it, and the copy must not give them out again.
 fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Error> {
@@ -90,7 +104,12 @@ fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Erro
     for first in list_segments(files)? {
         let name = segment_name(first);
         let file = files.open(&name, Access::Read).doing("open", &name)?;
-        let bytes = read_from(file.as_ref(), 0).doing("read", &name)?;
+        // Of a damaged pack nothing can be said; the segment after it names its incarnation.
+        let Ok(bytes) =
+            unpacked(file, &name).and_then(|file| read_from(file.as_ref(), 0).doing("read", &name))
+        else {
+            continue;
+        };
         if let Ok(header) = SegmentHeader::decode(&bytes, &name) {
             highest = highest.max(header.incarnation);
         }

@@ -10,7 +10,7 @@ use crate::error::{Damage, Error};
 use crate::flaw::Flaw;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::segment::{
-    FORMAT_VERSION, SEAL_BYTES, SEAL_MAGIC, SEGMENT_HEADER_BYTES, Seal, SegmentHeader,
+    FORMAT_NEWEST, SEAL_BYTES, SEAL_MAGIC, SEGMENT_HEADER_BYTES, Seal, SegmentHeader,
 };
 
 /// The most a mirror writes between two syncs. A tear is never longer than that, so what is
@@ -191,8 +191,8 @@ fn judge(
     if flaw == Flaw::Newer {
         return Err(Error::NewerFormat {
             file: format!("{} at byte {}", expected.name, found.end),
-            found: FORMAT_VERSION + 1,
-            known: FORMAT_VERSION,
+            found: FORMAT_NEWEST + 1,
+            known: FORMAT_NEWEST,
         });
     }
     if !expected.newest || never_by_a_tear(flaw) || (found.sealed && !all_zero(rest)) {

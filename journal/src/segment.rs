@@ -9,8 +9,10 @@ use crate::error::{Damage, Error};
 use crate::flaw::field;
 use crate::position::{ChainValue, JournalId, Lsn};
 
-/// The format this build writes, and the newest it reads.
+/// The format of the segments that are written to.
 pub const FORMAT_VERSION: u16 = 1;
+/// The newest format that this build reads: that of packed segments.
+pub(crate) const FORMAT_NEWEST: u16 = 2;
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"TABLAOSG";
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 128;
@@ -95,7 +97,7 @@ impl SegmentHeader {
             return Err(Error::NewerFormat {
                 file: name.to_owned(),
                 found: format,
-                known: FORMAT_VERSION,
+                known: FORMAT_NEWEST,
             });
         }
         if format == 0 || length != SEGMENT_HEADER_BYTES || flags > 1 || bytes[84..124] != [0; 40] {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::encode::{Measured, Timed};
 use crate::error::Error;
 use crate::journal::Journal;
+use crate::pack::Packer;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::queue::{Queue, Then, Waiting};
 use crate::record::Draft;
@@ -254,6 +255,9 @@ impl<T: Send + 'static, F: FnMut(Report<T>)> Writer<T, F> {
         let _ending = Ending(Arc::clone(&self.queue));
         let mut group = Vec::new();
         let mut rhythm = Rhythm::default();
+        let mut packer = Packer::default();
+        // None: whatever an earlier process left is packed with the first commit of this one.
+        let mut segment = None;
         loop {
             rhythm.wait_for_callers(&self.queue);
             let then = self.queue.take(&mut group);
@@ -262,6 +266,13 @@ impl<T: Send + 'static, F: FnMut(Report<T>)> Writer<T, F> {
                 let start = Instant::now();
                 self.commit(&mut group)?;
                 rhythm.took = start.elapsed();
+                let newest = Some(self.journal.segment());
+                if segment != newest
+                    && let Some(files) = self.journal.pack_in()
+                {
+                    packer.sealed(Arc::clone(files));
+                }
+                segment = newest;
             }
             match then {
                 Then::GoOn => {}

@@ -144,3 +144,29 @@ fn a_mirror_of_format_1_opens_forever() {
     let verified = both_readers_agree(&files);
     assert_eq!(verified.chain.to_string(), FORMAT_1_CHAIN);
 }
+
+/// Segments that were packed by something else than this crate, from FORMAT.md alone and in
+/// blocks of another size, are read, verified, unpacked for an erasure, and continued.
+#[test]
+fn format_2_opens_forever() {
+    let memory = load(&golden("format-2"));
+    let names = memory.list().expect("listed");
+    let formats: Vec<u8> = names
+        .iter()
+        .filter(|name| name.ends_with(".seg"))
+        .map(|name| memory.bytes(name).expect("there")[8])
+        .collect();
+    assert_eq!(formats, [2, 2, 1], "all but the newest are packed");
+    let files: Arc<dyn FileStore> = Arc::new(memory.clone());
+    let verified = both_readers_agree(&files);
+    assert_eq!(verified.chain.to_string(), FORMAT_1_CHAIN);
+    let plain: Arc<dyn FileStore> = Arc::new(load(&golden("format-1")));
+    assert_eq!(read_all(&files), read_all(&plain));
+    let erased = erase_details(files.as_ref(), |lsn| lsn.get() == 2).expect("erased");
+    assert_eq!(erased, 1);
+    let opened = Journal::open(Arc::clone(&files), &options()).expect("opened");
+    assert!(opened.recovery.clean);
+    let mut journal = opened.journal;
+    commit(&mut journal, &draft(100, 1));
+    assert_eq!(both_readers_agree(&files).records, 65);
+}

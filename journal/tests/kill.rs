@@ -3,7 +3,8 @@
 //! record it had acknowledged.
 //!
 //! The child acknowledges over a pipe, after durable. The journal of one life is the next one's,
-//! so recovery runs over what kills left. `TABLAO_KILL_ROUNDS` (200) and `TABLAO_KILL_SEED` choose
+//! so recovery runs over what kills left. `TABLAO_KILL_ROUNDS` (200; 1,000 with
+//! `TABLAO_SOAK=1`) and `TABLAO_KILL_SEED` choose
 //! how often and when.
 mod common;
 
@@ -101,7 +102,13 @@ fn killed_at_random_moments_every_acknowledged_record_is_found() {
             .ok()
             .and_then(|value| value.parse().ok())
     };
-    let rounds: u64 = number("TABLAO_KILL_ROUNDS").unwrap_or(200);
+    let rounds: u64 = number("TABLAO_KILL_ROUNDS").unwrap_or_else(|| {
+        if std::env::var_os("TABLAO_SOAK").is_some() {
+            1000
+        } else {
+            200
+        }
+    });
     let seed: u64 = number("TABLAO_KILL_SEED").unwrap_or_else(|| rand::rng().random());
     println!("killing {rounds} times; again with TABLAO_KILL_SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);

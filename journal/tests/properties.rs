@@ -3,13 +3,14 @@
 //! goes unnoticed.
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::*;
 use proptest::prelude::*;
 use tablao_journal::{
-    Authority, Draft, FileStore, Journal, Lsn, MemoryFiles, OpenOptions, PowerLoss, Reader,
-    RecordDraft,
+    Authority, Draft, FileStore, Journal, Lsn, MemoryFiles, Mirror, MirrorOptions, OpenOptions,
+    PowerLoss, Reader, RecordDraft, erase_details, pack_sealed,
 };
 
 fn records() -> impl Strategy<Value = RecordDraft> {
@@ -52,6 +53,7 @@ enum Step {
     Close,
     Kill,
     PowerLoss,
+    Pack,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -60,6 +62,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
         1 => Just(Step::PowerLoss),
+        1 => Just(Step::Pack),
     ];
     prop::collection::vec(step, 1..30)
 }
@@ -67,11 +70,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever is appended, however often the journal is closed, killed and reopened in between,
-    /// it reads back as the vector of everything appended, with positions from 1 and times that
-    /// never fall.
+    /// Whatever is appended, however often the journal is closed, killed, packed and reopened in
+    /// between, it reads back as the vector of everything appended, with positions from 1 and
+    /// times that never fall: whole, from anywhere, in a mirror, and but for what was erased.
     #[test]
-    fn a_journal_is_a_vector(steps in steps(), segment_bytes in 200_u64..5000) {
+    fn a_journal_is_a_vector(
+        steps in steps(),
+        segment_bytes in 200_u64..5000,
+        portion in 1_usize..4000,
+        places in prop::collection::vec(any::<prop::sample::Index>(), 8),
+    ) {
         let options = OpenOptions { segment_bytes, now_us: 0, ..options() };
         let mut memory = MemoryFiles::new();
         let shared = |memory: &MemoryFiles| -> Arc<dyn FileStore> { Arc::new(memory.clone()) };
@@ -90,6 +98,10 @@ proptest! {
                     continue;
                 }
                 Step::Close => journal.close().expect("closed"),
+                Step::Pack => {
+                    pack_sealed(&shared(&memory)).expect("packed");
+                    continue;
+                }
                 Step::Kill => memory = memory.after(PowerLoss::ProcessOnly),
                 Step::PowerLoss => memory = memory.after(PowerLoss::UnsyncedLost),
             }
@@ -109,7 +121,43 @@ proptest! {
             prop_assert_eq!(record.detail_hash, hash);
         }
         let verified = Reader::open(shared(&memory)).and_then(|reader| reader.verify());
-        prop_assert_eq!(verified.expect("whole").chain, journal.chain());
+        let verified = verified.expect("whole");
+        prop_assert_eq!(verified.chain, journal.chain());
+        drop(journal);
+        if vector.is_empty() {
+            return Ok(());
+        }
+        // From anywhere it is the vector's end.
+        let reader = Reader::open(shared(&memory)).expect("a journal");
+        for place in &places {
+            let from = place.index(vector.len());
+            let found = reader.records(Lsn::new(from as u64 + 1)).expect("there").next();
+            prop_assert_eq!(found.expect("a record").expect("whole"), read[from].clone());
+        }
+        // A mirror fed in portions of any size is the same history.
+        let mirrored = MemoryFiles::new();
+        let mirror_options = MirrorOptions { segment_bytes, ..MirrorOptions::new(ID, 0) };
+        let (mut mirror, _) = Mirror::open(shared(&mirrored), &mirror_options).expect("begun");
+        while mirror.position() < verified.next {
+            let raw = reader.read_raw(mirror.position(), Lsn::MAX, portion).expect("read");
+            mirror.append(&raw.bytes).expect("taken over");
+        }
+        prop_assert_eq!(mirror.chain(), verified.chain);
+        prop_assert_eq!(read_all(&shared(&mirrored)), read.clone());
+        // Erasing takes the details that were picked and nothing else.
+        let gone: BTreeSet<u64> =
+            places.iter().map(|place| place.index(vector.len()) as u64 + 1).collect();
+        open(&shared(&memory), &options).journal.close().expect("closed");
+        erase_details(&memory, |lsn| gone.contains(&lsn.get())).expect("erased");
+        let erased = Reader::open(shared(&memory)).and_then(|reader| reader.verify());
+        prop_assert_eq!(erased.expect("whole").chain, verified.chain);
+        for (record, before) in read_all(&shared(&memory)).iter().zip(&read) {
+            let picked = gone.contains(&record.lsn.get()) && before.detail.is_some();
+            prop_assert_eq!(record.flags.erased(), picked);
+            prop_assert_eq!(&record.facts, &before.facts);
+            prop_assert_eq!(record.detail_hash, before.detail_hash);
+            prop_assert!(picked || record.detail == before.detail);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `tablao journal`: look into the journals of a data directory. Nothing here writes, so all of
-//! it may run beside the process that holds the directory.
+//! it may run beside the process that holds the directory; what writes is `journal_upkeep`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use tablao_journal::{Cursor, Info, Lsn, Record, Verified};
 
+use super::journal_upkeep;
 use super::records::{json_line, kind_name, text_line};
 use crate::{
     exit::{Code, Exit},
@@ -28,7 +29,7 @@ const COLUMNS: &[Column] = &[
     ("CHAIN", "/chain"),
 ];
 
-/// Look into the journals of a data directory; read-only.
+/// Look into the journals of a data directory, and tend them while nothing runs.
 ///
 /// Example: tablao journal cat --data tablao-data --journal site --kind JobStatusChanged
 #[derive(Args)]
@@ -54,6 +55,31 @@ enum Verb {
     Cat(Filter),
     /// Print records as they are written, until Ctrl-C.
     Follow(Filter),
+    /// Save everything before the first damage into a new data directory, in a new incarnation,
+    /// and say what was lost. The damaged one is only read.
+    Repair {
+        /// The new data directory; a folder that is empty or not there.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Pack sealed segments now; a running process does so by itself.
+    Pack,
+    /// Move sealed segments to another disk, from where they are read.
+    MoveCold {
+        /// A folder on that disk.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Erase the details (names, paths, settings, messages) of records. Their hashes stay, and so
+    /// does the proof.
+    Erase {
+        /// Of this journal: control or site.
+        #[arg(long, value_name = "JOURNAL", default_value = "site")]
+        journal: String,
+        /// Positions and ranges, such as 5,9-20.
+        #[arg(long, value_name = "POSITIONS", value_delimiter = ',', required = true)]
+        positions: Vec<String>,
+    },
 }
 
 /// Which records.
@@ -73,7 +99,14 @@ struct Filter {
 impl Journal {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let journals = journals::find(&self.data)?;
+        let data = &self.data;
         match &self.verb {
+            Verb::Repair { to } => journal_upkeep::repair(data, to, self.json),
+            Verb::Pack => journal_upkeep::pack(data, self.json),
+            Verb::MoveCold { to } => journal_upkeep::to_cold(data, to, self.json),
+            Verb::Erase { journal, positions } => {
+                journal_upkeep::erase(data, journal, positions, self.json)
+            }
             Verb::Info => self.info(&journals),
             Verb::Verify => self.verify(&journals),
             Verb::Cat(filter) => self.cat(&journals, filter),

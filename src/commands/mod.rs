@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod backup;
 mod bench;
 mod completions;
 mod demo;
@@ -8,6 +9,7 @@ mod farm;
 mod frames;
 mod jobs;
 mod journal;
+mod journal_upkeep;
 mod listing;
 mod records;
 mod replay;
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Frames(frames::Frames),
     Managers(frames::Managers),
     Journal(journal::Journal),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Replay(replay::Replay),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -58,6 +62,8 @@ impl Command {
             Self::Frames(command) => command.run(),
             Self::Managers(command) => command.run(),
             Self::Journal(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import sys
+import zlib
 
 from blake3_plain import blake3
 
@@ -21,6 +22,7 @@ SEGMENT_HEADER = struct.Struct("<8sHHI16sQQ32sI40sI")
 BATCH_HEADER = struct.Struct("<4sIIIQQQB3sI")
 RECORD_HEADER = struct.Struct("<HBBBBHII")
 SEAL = struct.Struct("<4sIQQ32s4sI")
+PACKED_HEADER = struct.Struct("<8sHHI16sQQII64sII")
 MARK = struct.Struct("<8sHHI16sQ32s20sI")
 TRAILER_BYTES = 36
 BATCH_BYTES_MAX = 4 << 20
@@ -68,11 +70,59 @@ def crc32c(*parts):
     return value ^ 0xFFFFFFFF
 
 
+def unpacked(name, data):
+    """The plain bytes of a segment file, packed or not."""
+    if data[:10] != b"TABLAOSG" + struct.pack("<H", 2) or len(data) < PACKED_HEADER.size:
+        return data
+    first = int(name[:20])
+    fields = PACKED_HEADER.unpack_from(data)
+    (_, _, length, codec, owner, position, plain_bytes, block_bytes, blocks, zeros,
+     table_checksum, checksum) = fields
+    if length != PACKED_HEADER.size or crc32c(data[:124]) != checksum:
+        raise Damage(name, 0, first, "wrong header checksum")
+    if codec != 1 or any(zeros):
+        raise Newer(f"{name} is packed in a way that is not known")
+    if position != first or block_bytes == 0 or -(-plain_bytes // block_bytes) != blocks:
+        raise Damage(name, 0, first, "impossible header fields")
+    at = length + 8 * blocks
+    table = data[length:at]
+    if len(table) < 8 * blocks or crc32c(owner, table) != table_checksum:
+        raise Damage(name, length, first, "wrong checksum of the table of blocks")
+    plain = []
+    for index in range(blocks):
+        size, checksum = struct.unpack_from("<II", table, 8 * index)
+        block = data[at:at + size]
+        if len(block) < size or crc32c(owner, block) != checksum:
+            raise Damage(name, at, first, "wrong checksum of a packed block")
+        plain.append(zlib.decompress(block))
+        if len(plain[-1]) != min(block_bytes, plain_bytes - index * block_bytes):
+            raise Damage(name, at, first, "a packed block has another size")
+        at += size
+    if at != len(data):
+        raise Damage(name, at, first, "bytes behind the last block")
+    return b"".join(plain)
+
+
+def folder_of(folder, name):
+    """Where a segment lies: here, or in the folder of cold segments."""
+    return folder if os.path.exists(os.path.join(folder, name)) else cold_folder(folder)
+
+
+def cold_folder(folder):
+    """The folder of cold segments, or None."""
+    try:
+        with open(os.path.join(folder, "cold.path"), encoding="utf-8") as file:
+            return file.read().rstrip()
+    except FileNotFoundError:
+        return None
+
+
 class Segment:
     """The header of a segment file."""
 
     def __init__(self, name, data):
-        self.name, self.data = name, data
+        self.name, self.bytes = name, len(data)
+        data = self.data = unpacked(name, data)
         first = int(name[:20])
         if len(data) < SEGMENT_HEADER.size or data[:8] != b"TABLAOSG":
             raise Damage(name, 0, first, "not a segment header")
@@ -202,12 +252,14 @@ class Walk:
     """Reads a journal from its oldest segment to its newest."""
 
     def __init__(self, folder):
-        names = sorted(name for name in os.listdir(folder) if SEGMENT_NAME.match(name))
+        cold = cold_folder(folder)
+        listed = set(os.listdir(folder)) | set(os.listdir(cold) if cold else [])
+        names = sorted(name for name in listed if SEGMENT_NAME.match(name))
         if not names:
             raise FileNotFoundError(f"{folder} has no segment")
         self.segments = []
         for name in names:
-            with open(os.path.join(folder, name), "rb") as file:
+            with open(os.path.join(folder_of(folder, name), name), "rb") as file:
                 self.segments.append(Segment(name, file.read()))
         oldest = self.segments[0]
         self.id, self.first = oldest.id, oldest.first
@@ -231,7 +283,7 @@ class Walk:
                 raise Damage(segment.name, end, self.next, "no seal, although another follows")
             self.described.append({
                 "file": segment.name, "first": segment.first, "last": self.next - 1,
-                "bytes": len(segment.data), "sealed": sealed,
+                "bytes": segment.bytes, "sealed": sealed,
             })
         if self.mark and self.mark[0] > self.next:
             raise Damage(segment.name, end, self.next, "shorter than when it was closed")

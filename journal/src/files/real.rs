@@ -8,12 +8,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cold::cold_folder;
 use super::{Access, FileStore, StoreFile};
 
 /// The files of one folder on disk.
 #[derive(Clone, Debug)]
 pub struct RealFiles {
     folder: PathBuf,
+    /// Where segments are that were moved to a colder disk.
+    cold: Option<PathBuf>,
 }
 
 impl RealFiles {
@@ -35,15 +38,15 @@ impl RealFiles {
                 }
             }
         }
-        Ok(Self { folder })
+        Ok(Self::existing(folder))
     }
 
     /// Looks at a folder without making it, for readers.
     #[must_use]
     pub fn existing(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-        }
+        let folder = folder.into();
+        let cold = cold_folder(&folder);
+        Self { folder, cold }
     }
 
     /// Where the files are.
@@ -54,31 +57,47 @@ impl RealFiles {
 }
 
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
     // There is no portable way to sync a folder here; NTFS journals its own metadata.
     Ok(())
 }
 
+/// The names of the files in a folder.
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // A name that is not Unicode is not ours.
+        if let Ok(name) = entry.file_name().into_string()
+            && entry.file_type()?.is_file()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 impl FileStore for RealFiles {
     fn list(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        let mut names = match names_in(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names?,
         };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            // A name that is not Unicode is not ours.
-            if let Ok(name) = entry.file_name().into_string()
-                && entry.file_type()?.is_file()
-            {
-                names.push(name);
+        if let Some(cold) = &self.cold {
+            // Without its cold folder a journal would look as if it began later.
+            let there = names_in(cold).map_err(|error| {
+                let what = format!("cold segments in {}: {error}", cold.display());
+                io::Error::new(error.kind(), what)
+            })?;
+            for name in there {
+                if name.ends_with(".seg") && !names.contains(&name) {
+                    names.push(name);
+                }
             }
         }
         Ok(names)
@@ -94,10 +113,20 @@ impl FileStore for RealFiles {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn StoreFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .open(self.folder.join(name))?;
+        let open = |folder: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .write(access == Access::Write)
+                .open(folder.join(name))
+        };
+        let file = match (open(&self.folder), &self.cold) {
+            (Err(error), Some(cold))
+                if error.kind() == io::ErrorKind::NotFound && name.ends_with(".seg") =>
+            {
+                open(cold)?
+            }
+            (file, _) => file?,
+        };
         Ok(Box::new(RealFile { file }))
     }
 

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What an operator does with a journal that has grown or was damaged, with the real program:
+//! backup and restore beside a live farm, repair into a copy, packing, a colder disk, erasure.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn tablao(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tablao"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
+}
+
+#[track_caller]
+fn json(arguments: &[&str], code: i32) -> Value {
+    let output = tablao(arguments);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}: {output:?}"
+    );
+    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder's name is UTF-8")
+}
+
+/// A farm without workers.
+struct Farm {
+    child: Child,
+    url: String,
+}
+
+impl Farm {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tablao"))
+            .args(["up", "--until-stdin-closes", "--listen", "127.0.0.1:0"])
+            .args(["--workers", "0", "--data", text(data)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a line");
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap_or_else(|| panic!("the farm did not start: {line:?}"))
+            .trim_end_matches('/')
+            .to_owned();
+        Self { child, url }
+    }
+
+    fn submit(&self, name: &str) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_tablao"))
+            .env("TABLAO_URL", &self.url)
+            .args([
+                "submit",
+                "--type",
+                "echo-sleep-test",
+                "--paused",
+                "--name",
+                name,
+            ])
+            .args([
+                "--set",
+                "message=hello",
+                "--set",
+                "sleep_duration_seconds=0",
+            ])
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .expect("it prints UTF-8")
+            .trim()
+            .to_owned()
+    }
+
+    fn jobs(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_tablao"))
+            .env("TABLAO_URL", &self.url)
+            .args(["jobs", "list", "--json"])
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
+    }
+
+    fn stop(mut self) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().expect("it is our child");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn journal<'a>(rows: &'a Value, folder: &str) -> &'a Value {
+    rows["journals"]
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["folder"] == folder))
+        .unwrap_or_else(|| panic!("no {folder} in {rows}"))
+}
+
+/// A backup that is made beside a live farm has every job that was acknowledged before; the farm
+/// that is restored from it has them too, goes on in a higher incarnation, and a target that has
+/// something in it is refused.
+#[test]
+fn a_live_farm_is_backed_up_and_restored() {
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (data, copy, again) = (path("data"), path("copy"), path("again"));
+    let farm = Farm::start(&data);
+    let job = farm.submit("before the backup");
+    let made = json(
+        &[
+            "backup",
+            "--data",
+            text(&data),
+            "--to",
+            text(&copy),
+            "--json",
+        ],
+        0,
+    );
+    let site = journal(&made, "journal/site");
+    assert!(site["last"].as_u64() > Some(2), "{made}");
+    let refused = tablao(&["backup", "--data", text(&data), "--to", text(&copy)]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    let later = farm.submit("after the backup");
+    farm.stop();
+
+    let restored = json(
+        &[
+            "restore",
+            "--from",
+            text(&copy),
+            "--data",
+            text(&again),
+            "--json",
+        ],
+        0,
+    );
+    let risen = journal(&restored, "journal/site");
+    assert_eq!(risen["chain"], site["chain"]);
+    assert_eq!(
+        risen["incarnation"].as_u64(),
+        site["incarnation"].as_u64().map(|before| before + 1)
+    );
+    let refused = tablao(&["restore", "--from", text(&copy), "--data", text(&again)]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    let farm = Farm::start(&again);
+    let jobs = farm.jobs();
+    assert!(jobs.contains(&job), "{jobs}");
+    assert!(!jobs.contains(&later), "{jobs}");
+    farm.submit("in the restored farm");
+    farm.stop();
+    json(&["journal", "verify", "--data", text(&again), "--json"], 0);
+}
+
+/// A backup that was not finished, or whose journals are others than it says, is not restored.
+#[test]
+fn a_backup_that_is_not_what_it_says_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (data, copy) = (path("data"), path("copy"));
+    let farm = Farm::start(&data);
+    farm.submit("a job");
+    farm.stop();
+    json(
+        &[
+            "backup",
+            "--data",
+            text(&data),
+            "--to",
+            text(&copy),
+            "--json",
+        ],
+        0,
+    );
+    let segment = copy.join("journal/site/00000000000000000001.seg");
+    let whole = fs::read(&segment).expect("read");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    fs::write(&segment, &damaged).expect("written");
+    let restore = |to: &str| {
+        tablao(&["restore", "--from", text(&copy), "--data", text(&path(to))])
+            .status
+            .code()
+    };
+    assert_eq!(restore("one"), Some(3), "damaged");
+    fs::write(&segment, &whole).expect("written");
+    fs::remove_file(copy.join("backup.json")).expect("removed");
+    assert_eq!(restore("two"), Some(2), "unfinished");
+}
+
+/// A damaged farm is repaired into a copy: what lies before the damage is there, what was lost is
+/// said, the damaged one is as it was, and the copy runs.
+#[test]
+fn a_damaged_farm_is_repaired_into_a_copy() {
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (data, saved) = (path("data"), path("saved"));
+    let farm = Farm::start(&data);
+    let early = farm.submit("early");
+    for _ in 0..4 {
+        farm.submit("more");
+    }
+    farm.stop();
+    let segment = data.join("journal/site/00000000000000000001.seg");
+    let mut bytes = fs::read(&segment).expect("read");
+    let place = bytes.len() * 3 / 4;
+    bytes[place] ^= 4;
+    fs::write(&segment, &bytes).expect("written");
+    let verify = ["journal", "verify", "--data", text(&data)];
+    assert_eq!(tablao(&verify).status.code(), Some(3));
+    let repaired = json(
+        &[
+            "journal",
+            "repair",
+            "--data",
+            text(&data),
+            "--to",
+            text(&saved),
+            "--json",
+        ],
+        0,
+    );
+    let site = journal(&repaired, "journal/site");
+    assert!(site["damage"]["position"].is_u64(), "{repaired}");
+    assert_eq!(journal(&repaired, "journal/control")["damage"], Value::Null);
+    assert_eq!(fs::read(&segment).expect("read"), bytes, "it was touched");
+    json(&["journal", "verify", "--data", text(&saved), "--json"], 0);
+    let farm = Farm::start(&saved);
+    assert!(farm.jobs().contains(&early));
+    farm.stop();
+}
+
+/// Erased details are gone from the journal and from what the next start makes of it; the chain
+/// is the same. A farm that runs is not tended.
+#[test]
+fn details_are_erased_and_a_running_farm_is_left_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let farm = Farm::start(&data);
+    farm.submit("a name nobody may read");
+    let erase = [
+        "journal",
+        "erase",
+        "--data",
+        text(&data),
+        "--positions",
+        "1-500",
+        "--json",
+    ];
+    for running in [
+        &erase[..],
+        &["journal", "pack", "--data", text(&data)],
+        &[
+            "journal",
+            "move-cold",
+            "--data",
+            text(&data),
+            "--to",
+            "cold",
+        ],
+    ] {
+        let refused = tablao(running);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(
+            String::from_utf8_lossy(&refused.stderr).contains("process"),
+            "{refused:?}"
+        );
+    }
+    farm.stop();
+    let before = json(&["journal", "verify", "--data", text(&data), "--json"], 0);
+    let cat = ["journal", "cat", "--data", text(&data), "--json"];
+    let name = "a name nobody may read";
+    assert!(String::from_utf8_lossy(&tablao(&cat).stdout).contains(name));
+    json(&erase, 0);
+    assert!(!String::from_utf8_lossy(&tablao(&cat).stdout).contains(name));
+    let after = json(&["journal", "verify", "--data", text(&data), "--json"], 0);
+    let chain = |rows: &Value| {
+        let rows = rows["journals"].as_array().expect("rows");
+        let site = rows.iter().find(|row| row["role"] == "site");
+        site.expect("a site journal")["chain"].clone()
+    };
+    assert_eq!(chain(&before), chain(&after));
+    let farm = Farm::start(&data);
+    assert!(!farm.jobs().contains(name));
+    farm.stop();
+}
