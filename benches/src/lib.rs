@@ -11,12 +11,15 @@ mod child;
 mod error;
 mod farm;
 mod http;
+mod idle;
 mod latency;
 mod load;
 mod machine;
+mod pickup;
 mod place;
 mod render_worker;
 mod report;
+mod upgrade;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -38,11 +41,28 @@ pub struct Part {
 }
 
 /// All of them.
-pub const PARTS: &[Part] = &[Part {
-    name: "farm",
-    about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
-    run: farm::run,
-}];
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "farm",
+        about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
+        run: farm::run,
+    },
+    Part {
+        name: "pickup",
+        about: "from a submission's answer to the start of the task's process at an idle Worker",
+        run: pickup::run,
+    },
+    Part {
+        name: "idle",
+        about: "what `tablao up` costs while nothing happens, and how soon it serves",
+        run: idle::run,
+    },
+    Part {
+        name: "upgrade",
+        about: "a Manager restarted under load: the longest pause that a worker notices",
+        run: upgrade::run,
+    },
+];
 
 /// The part of this name.
 pub fn part(name: &str) -> Option<&'static Part> {
