@@ -8,6 +8,7 @@
 
 mod bare;
 mod child;
+mod compile;
 mod error;
 mod farm;
 mod http;
@@ -19,6 +20,7 @@ mod pickup;
 mod place;
 mod render_worker;
 mod report;
+mod submission;
 mod upgrade;
 
 pub use bare::serve as serve_bare;
@@ -61,6 +63,16 @@ pub const PARTS: &[Part] = &[
         name: "upgrade",
         about: "a Manager restarted under load: the longest pause that a worker notices",
         run: upgrade::run,
+    },
+    Part {
+        name: "compile",
+        about: "a job type script makes the tasks of a large job",
+        run: compile::run,
+    },
+    Part {
+        name: "submission",
+        about: "a large job over HTTP while workers go on asking",
+        run: submission::run,
     },
 ];
 

@@ -99,6 +99,9 @@ const RESOLVED_MAX: usize = 16;
 
 /// After a restart, workers get this long before their silence counts.
 const GRACE: Duration = Duration::from_secs(10);
+/// A job of fewer tasks is cut into pieces on the spot; for a larger one that takes long enough to
+/// hold up a thread that serves workers.
+const TASKS_CUT_IN_PASSING: usize = 1000;
 /// Below this much free space submissions are refused, and a reserve stays for workers' reports.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -283,7 +286,19 @@ impl Node {
         key: Option<[u8; 32]>,
     ) -> Result<Reply, Stopped> {
         let chunk = std::mem::take(&mut job.chunk);
-        let pieces = submission::split(chunk);
+        let pieces = if chunk.tasks.len() < TASKS_CUT_IN_PASSING {
+            submission::split(chunk)
+        } else {
+            match tokio::task::spawn_blocking(move || submission::split(chunk)).await {
+                Ok(pieces) => pieces,
+                Err(error) => {
+                    tracing::error!(%error, "cut a submission into pieces");
+                    return Ok(Err(Refusal::UnsoundSubmission {
+                        reason: "the Manager could not take it over; see its log".to_owned(),
+                    }));
+                }
+            }
+        };
         let id = job.facts.job;
         let ask = |request| Ask {
             request,

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tablao_core::{Farm, Lsn, Timestamp};
+use tablao_core::{Farm, Lsn, Recorded, Timestamp};
 use tablao_journal::{
-    Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report, Settled,
+    ChainValue, Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report, Settled,
 };
 use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -202,17 +202,20 @@ impl SteppedEngine {
         self.heart.around.waiting.len()
     }
 
-    /// Writes and syncs the oldest `drafts` of those that wait, then lets the world know of
-    /// them. After an error the engine has to be given up.
-    pub fn commit(&mut self, drafts: usize) -> Result<(), Error> {
+    /// Writes and syncs the oldest `drafts` of those that wait, lets the world know of them, and
+    /// returns their records. After an error the engine has to be given up.
+    pub fn commit(&mut self, drafts: usize) -> Result<Vec<Recorded>, Error> {
         let still = &mut self.heart.around;
         let group: Vec<Waiting> = still
             .waiting
             .drain(..drafts.min(still.waiting.len()))
             .collect();
         let Some(first) = group.first().map(|waiting| waiting.first) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
+        let records = (group.iter())
+            .flat_map(|waiting| waiting.settlement.records.iter().cloned())
+            .collect();
         let drafts: Vec<&Draft> = group.iter().map(|waiting| &waiting.draft).collect();
         let committed = self.journal.commit(first, &drafts)?;
         let drafts = group
@@ -232,7 +235,12 @@ impl SteppedEngine {
                 chain: committed.chain,
                 drafts,
             })));
-        Ok(())
+        Ok(records)
+    }
+
+    /// The chain value at the durable position.
+    pub fn chain(&self) -> ChainValue {
+        self.journal.chain()
     }
 
     /// The farm as decided: it may be ahead of what is durable.
