@@ -52,7 +52,14 @@ impl TaskIndex {
             self.rebuild(jobs);
             return;
         }
-        self.add_stretch(jobs, Stretch { job, first_number, len });
+        self.add_stretch(
+            jobs,
+            Stretch {
+                job,
+                first_number,
+                len,
+            },
+        );
     }
 
     fn add_stretch(&mut self, jobs: &Jobs, stretch: Stretch) {
@@ -84,8 +91,9 @@ impl TaskIndex {
             let hash = hash_of(task.uuid);
             let stretches = &self.stretches;
             if let Some(part) = self.parts.get_mut(part_of(hash))
-                && let Ok(entry) =
-                    part.find_entry(hash, |&slot| place_at(stretches, slot) == Some((job, task.number)))
+                && let Ok(entry) = part.find_entry(hash, |&slot| {
+                    place_at(stretches, slot) == Some((job, task.number))
+                })
             {
                 entry.remove();
             }
@@ -112,7 +120,9 @@ impl TaskIndex {
     pub(crate) fn find(&self, jobs: &Jobs, id: TaskId) -> Option<(JobId, u32)> {
         let hash = hash_of(id);
         let part = self.parts.get(part_of(hash))?;
-        let slot = part.find(hash, |&slot| name_at(&self.stretches, jobs, slot) == Some(id))?;
+        let slot = part.find(hash, |&slot| {
+            name_at(&self.stretches, jobs, slot) == Some(id)
+        })?;
         place_at(&self.stretches, *slot)
     }
 }

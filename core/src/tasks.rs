@@ -82,7 +82,10 @@ pub(crate) struct TaskState {
     flags: u8,
 }
 
-const _: () = assert!(size_of::<TaskState>() <= 56, "every byte here counts millions of times");
+const _: () = assert!(
+    size_of::<TaskState>() <= 56,
+    "every byte here counts millions of times"
+);
 
 impl TaskState {
     /// A new task's.
@@ -203,12 +206,15 @@ impl Tasks {
 
     /// The status of a task.
     pub fn status(&self, number: u32) -> Option<TaskStatus> {
-        self.place(number).map(|(run, place)| run.states[place].status)
+        self.place(number)
+            .map(|(run, place)| run.states[place].status)
     }
 
     /// The numbers of the tasks that are being run, and the attempts.
     pub fn running(&self) -> impl Iterator<Item = (u32, AttemptId)> {
-        self.attempts.iter().map(|(&number, &attempt)| (number, attempt))
+        self.attempts
+            .iter()
+            .map(|(&number, &attempt)| (number, attempt))
     }
 
     /// The tasks that some worker failed, and by whom.
@@ -245,7 +251,9 @@ impl Tasks {
             attempt: rare(!self.attempts.is_empty())
                 .and_then(|number| self.attempts.get(number))
                 .copied(),
-            last_worker: state.has(flag::HAS_LAST_WORKER).then_some(state.last_worker),
+            last_worker: state
+                .has(flag::HAS_LAST_WORKER)
+                .then_some(state.last_worker),
             attempts_ended: state.attempts_ended,
             last_ended: (state.has(flag::HAS_ENDED))
                 .then_some((state.last_ended, state.has(flag::ENDED_BY_OWN_REPORT))),

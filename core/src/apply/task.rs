@@ -163,7 +163,8 @@ impl Farm {
         let shot = event.key.shot;
         *self.frames_of.entry((event.job, shot)).or_default() += 1;
         if let Some(old) = self.frames.get_mut(&event.key) {
-            self.unsettled.frame_changes(&mut self.hash, &event.key, old);
+            self.unsettled
+                .frame_changes(&mut self.hash, &event.key, old);
             frame.publications += old.publications;
             let former = std::mem::replace(old, frame).job;
             self.forget_frame_of(former, shot);
@@ -188,7 +189,8 @@ impl Farm {
             debug_assert!(false, "a thumbnail names a frame that is not there");
             return;
         };
-        self.unsettled.frame_changes(&mut self.hash, &event.key, frame);
+        self.unsettled
+            .frame_changes(&mut self.hash, &event.key, frame);
         frame.thumbnail = Some(event.hash);
     }
 }

@@ -11,13 +11,13 @@ use super::Env;
 use crate::{
     AttemptId, Detail, Event, Farm, JobId, JobStatus, TaskStatus,
     entity::{Attempt, AttemptState, Job},
-    tasks::Task,
     event::{
         AttemptEnded, AttemptOutcome, AttemptStopRequested, FailuresCleared, JobStatusChanged,
         StepsChange, StopCause, TasksChanged, WorkerUnblocked,
     },
     machine::{Follow, REQUEUE_COMPLETED, job_row},
     status::TaskCounts,
+    tasks::Task,
 };
 
 /// What the rules read of a job, as it will be after the events so far.
@@ -169,13 +169,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Moves one task at rest.
-    pub(super) fn move_task(
-        &mut self,
-        job: JobId,
-        task: &Task<'_>,
-        to: TaskStatus,
-        reason: &str,
-    ) {
+    pub(super) fn move_task(&mut self, job: JobId, task: &Task<'_>, to: TaskStatus, reason: &str) {
         let from = self.task_status(job, task);
         let view = self.view(job);
         view.counts.shift(from, to, 1);
@@ -446,9 +440,7 @@ impl<'a> Plan<'a> {
         schedule.has_ready_task(job, |number| view.changed.contains_key(&number))
             || view.changed.iter().any(|(&number, &to)| match to {
                 TaskStatus::Queued | TaskStatus::SoftFailed => startable(number),
-                TaskStatus::Completed => {
-                    schedule.dependents(job, number).any(startable)
-                }
+                TaskStatus::Completed => schedule.dependents(job, number).any(startable),
                 TaskStatus::Active
                 | TaskStatus::Canceled
                 | TaskStatus::Failed

@@ -117,12 +117,10 @@ impl Plan<'_> {
             .filter_map(|name| self.farm.type_index(name))
             .collect();
         types.sort_unstable();
-        let (best, next) = self.farm.schedule.pick(
-            self.farm,
-            &types,
-            worker,
-            self.env.now,
-        );
+        let (best, next) = self
+            .farm
+            .schedule
+            .pick(self.farm, &types, worker, self.env.now);
         let Some(best) = best else {
             return Ok(Answer::NoTask);
         };

@@ -24,10 +24,7 @@ use self::{
     ready::{Ready, Turned},
     waits::Waits,
 };
-use crate::{
-    JobId, TagId, Task, TaskStatus, Timestamp, WorkerId,
-    entity::Job,
-};
+use crate::{JobId, TagId, Task, TaskStatus, Timestamp, WorkerId, entity::Job};
 
 pub use pick::Candidate;
 
@@ -104,7 +101,10 @@ impl Schedule {
         };
         self.jobs.insert(job.state.sequence, links);
         for &dependency in &facts.depends_on_jobs {
-            self.waiting.entry(dependency).or_default().insert(facts.job);
+            self.waiting
+                .entry(dependency)
+                .or_default()
+                .insert(facts.job);
         }
         if let Some(not_before) = facts.not_before {
             self.starts.insert((not_before, facts.job));

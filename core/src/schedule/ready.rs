@@ -50,7 +50,10 @@ impl Ready {
 
     /// All of their numbers.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.by_priority.values().flat_map(Numbers::iter).map(task_number)
+        self.by_priority
+            .values()
+            .flat_map(Numbers::iter)
+            .map(task_number)
     }
 
     /// Those that the worker has not failed, best first.

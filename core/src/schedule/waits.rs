@@ -117,7 +117,9 @@ mod tests {
         for number in (0..130).chain([u32::MAX]) {
             let mut found: Vec<u32> = waits.waiting_for(number).collect();
             found.sort_unstable();
-            let right = lists.iter().filter(|(_, numbers)| numbers.contains(&number));
+            let right = lists
+                .iter()
+                .filter(|(_, numbers)| numbers.contains(&number));
             assert_eq!(found, right.map(|(task, _)| *task).collect::<Vec<_>>());
         }
         assert!(!waits.close_one(101) && !waits.close_one(101) && waits.close_one(101));

@@ -50,7 +50,7 @@ pub(super) struct Projector {
     pub(super) events: broadcast::Sender<Batch>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Absent where nothing is to be kept beside the journal.
-    pub(super) checkpoint: Option<super::start::Checkpointer>,
+    pub(super) checkpoint: Option<super::checkpointer::Checkpointer>,
     pub(super) barriers: Vec<(Lsn, oneshot::Sender<Reply>, Reply)>,
     pub(super) chain: ChainValue,
 }
@@ -64,7 +64,7 @@ impl Projector {
                 Next::Failed => return,
             }
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
+        if let Some(checkpoint) = self.checkpoint {
             checkpoint.save_at_end(&self.model, self.chain);
         }
     }
@@ -111,6 +111,9 @@ impl Projector {
                 .flat_map(|settlement| settlement.records.iter())
             {
                 model.apply(recorded);
+                if let Some(checkpoint) = &mut self.checkpoint {
+                    checkpoint.passed(&recorded.event);
+                }
                 last = recorded.lsn;
             }
         }
