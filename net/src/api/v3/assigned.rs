@@ -48,12 +48,13 @@ impl AssignedTask {
         attempt: AttemptId,
         task: TaskId,
     ) -> Option<Self> {
-        let (mut assigned, commands, variables) = {
+        let (mut assigned, texts, variables) = {
             let model = engine.model();
             let view = model.task(task)?;
             let live = model.farm().attempts().get(&attempt)?;
             let platform = &model.farm().workers().get(&worker)?.platform;
             let facts = &view.job.state.facts;
+            let texts = view.texts();
             let tablao = (live.protocol == Protocol::Tablao).then(|| Extension {
                 attempt: attempt.to_string(),
                 lease_ms: live.lease_ms,
@@ -66,7 +67,7 @@ impl AssignedTask {
             let assigned = Self {
                 uuid: task,
                 job: facts.job,
-                name: view.name.to_owned(),
+                name: texts.name().to_owned(),
                 status: "active",
                 priority: view.task.priority,
                 job_priority: facts.priority,
@@ -78,9 +79,9 @@ impl AssignedTask {
                 tablao,
             };
             let variables = node.variables(Audience::Workers, platform);
-            (assigned, view.commands.to_owned(), variables)
+            (assigned, texts, variables)
         };
-        assigned.commands = serde_json::from_str(&commands).unwrap_or_default();
+        assigned.commands = serde_json::from_str(texts.commands()).unwrap_or_default();
         for command in assigned.commands.as_array_mut().into_iter().flatten() {
             if let Some(parameters) = command.get_mut("parameters").and_then(Value::as_object_mut) {
                 variables.expand_parameters(parameters);
