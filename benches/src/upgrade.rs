@@ -27,6 +27,8 @@ use crate::{
 
 /// A worker that finds nobody tries again after this long.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Pause of a worker between two tasks: the Manager is to be busy, not at its limit.
+const BETWEEN_TASKS: Duration = Duration::from_millis(50);
 /// A farm that is silent for longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -202,6 +204,7 @@ async fn live(
         if said == 2 {
             (task, said) = (None, 0);
             seen.cycles += 1;
+            tokio::time::sleep(BETWEEN_TASKS).await;
         }
     }
     Ok(seen)
