@@ -23,6 +23,8 @@ pub(crate) struct Child {
 /// What a child has used so far. Zero where the system does not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
+    /// Memory that it holds now, in MiB.
+    pub(crate) resident_mib: f64,
     /// The most that it held, in MiB.
     pub(crate) resident_max_mib: f64,
     /// Processor time of all of its threads.
@@ -81,6 +83,7 @@ impl Child {
         };
         let stat = std::fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
         Used {
+            resident_mib: mib("VmRSS:"),
             resident_max_mib: mib("VmHWM:"),
             processor: processor_time(&stat),
         }

@@ -12,11 +12,13 @@ mod compile;
 mod error;
 mod farm;
 mod http;
+mod idle;
 mod journal;
 mod latency;
 mod load;
 mod machine;
 mod memory;
+mod pickup;
 mod place;
 mod render_worker;
 mod replay;
@@ -24,6 +26,7 @@ mod report;
 mod scheduler;
 mod scripted;
 mod submission;
+mod upgrade;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -70,6 +73,21 @@ pub const PARTS: &[Part] = &[
         name: "replay",
         about: "records folded a second, of a journal of real mixed kinds",
         run: replay::run,
+    },
+    Part {
+        name: "pickup",
+        about: "from a submission's answer to the start of the task's process at an idle Worker",
+        run: pickup::run,
+    },
+    Part {
+        name: "idle",
+        about: "what `tablao up` costs while nothing happens, and how soon it serves",
+        run: idle::run,
+    },
+    Part {
+        name: "upgrade",
+        about: "a Manager restarted under load: the longest pause that a worker notices",
+        run: upgrade::run,
     },
     Part {
         name: "compile",

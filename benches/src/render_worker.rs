@@ -70,8 +70,8 @@ impl RenderWorker {
         self.connection.call(&bytes).await
     }
 
-    /// Reports a status of the task whose id and attempt are these.
-    async fn report(&mut self, task: &Task, status: &str) -> Result<(), Error> {
+    /// Reports a status of the task. False: it is not this worker's to report on.
+    pub(crate) async fn report_once(&mut self, task: &Task, status: &str) -> Result<bool, Error> {
         let body_length = r#"{"taskStatus":"","tablao":{"attempt":""}}"#.len()
             + status.len()
             + task.attempt.len();
@@ -92,12 +92,31 @@ impl RenderWorker {
             self.report.extend_from_slice(piece.as_bytes());
         }
         let answer = self.connection.call(&self.report).await?;
-        answer.expect("a report", 204).map(drop)
+        // 409: what was said is not (or no longer) this worker's to say.
+        if answer.status == 409 {
+            return Ok(false);
+        }
+        answer.expect("a report", 204).map(|_| true)
+    }
+
+    /// Asks for a task.
+    pub(crate) async fn ask_once(&mut self) -> Result<Task, Error> {
+        let answer = self.connection.call(&self.ask).await?;
+        let answer = answer.expect("an ask for a task", 200)?;
+        Task::find(answer.body).ok_or_else(|| Error::Unsound {
+            what: "an assigned task has no id or no attempt".to_owned(),
+        })
+    }
+
+    /// Comes back with the same credentials over a new connection.
+    pub(crate) async fn reconnect(&mut self, address: SocketAddr) -> Result<(), Error> {
+        self.connection = Connection::open(address).await?;
+        Ok(())
     }
 }
 
 /// What a worker has to know of its task to report on it.
-struct Task {
+pub(crate) struct Task {
     id: String,
     attempt: String,
 }
@@ -126,15 +145,14 @@ fn parse(body: &[u8]) -> Result<Value, Error> {
 
 impl Caller for RenderWorker {
     async fn cycle(&mut self, due: Instant, latencies: &mut CycleLatencies) -> Result<(), Error> {
-        let answer = self.connection.call(&self.ask).await?;
-        let answer = answer.expect("an ask for a task", 200)?;
-        let task = Task::find(answer.body).ok_or_else(|| Error::Unsound {
-            what: "an assigned task has no id or no attempt".to_owned(),
-        })?;
+        let task = self.ask_once().await?;
         latencies.ask.note(due.elapsed());
         for status in ["active", "completed"] {
             let sent = Instant::now();
-            self.report(&task, status).await?;
+            if !self.report_once(&task, status).await? {
+                let what = format!("a report that a task is {status} was refused");
+                return Err(Error::Unsound { what });
+            }
             latencies.report.note(sent.elapsed());
         }
         Ok(())

@@ -24,6 +24,8 @@ use crate::records;
 
 /// How often silence is looked for.
 pub const TICK: Duration = Duration::from_secs(1);
+/// How often at least, also where there is nobody whose silence would end a task.
+const QUIET_TICK: Duration = Duration::from_secs(10);
 /// A request of more than this many bytes is not repeated in its decision: its events say it all.
 const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
 /// So many workers of a class are tried when there may be work. Those that are left are barred from
@@ -302,6 +304,26 @@ impl<S: Surroundings> Heart<S> {
         for parked in self.parked.take_expired(now) {
             self.answer_at_present(parked.reply, Ok(Answer::NoTask));
         }
+    }
+
+    /// How long nothing can become due that a tick would have to see, unless something happens.
+    /// So an idle farm lets the machine sleep.
+    pub(super) fn quiet_for(&self) -> Duration {
+        if !self.farm.attempts().is_empty() || self.left_untried {
+            return TICK;
+        }
+        let timeout = Duration::from_millis(self.farm.policy().worker_timeout_ms.into());
+        let quiet = if timeout.is_zero() {
+            QUIET_TICK
+        } else {
+            (timeout / 6).clamp(TICK, QUIET_TICK)
+        };
+        let micros = u64::try_from(quiet.as_micros()).unwrap_or(u64::MAX);
+        let until = Timestamp::from_micros(self.last_tick.micros().saturating_add(micros));
+        if self.farm.has_job_starting(self.last_tick, until) {
+            return TICK;
+        }
+        quiet
     }
 
     /// Looks for silence and for what has become due.

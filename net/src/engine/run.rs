@@ -95,9 +95,11 @@ impl EngineThread {
                 None => next_tick,
             };
             let patience = wake.saturating_duration_since(Instant::now());
+            let mut quiet = true;
             let step = match self.receiver.recv_timeout(patience) {
                 Ok(Message::Close) => return End::Closed,
                 Ok(message) => {
+                    quiet = false;
                     self.permits.add_permits(1);
                     self.take(message)
                 }
@@ -110,10 +112,13 @@ impl EngineThread {
             self.heart.expire();
             let now = Instant::now();
             if now >= next_tick {
-                next_tick = now + TICK;
                 if let Err(error) = self.heart.tick() {
                     return End::JournalFailed(error);
                 }
+                next_tick = now + self.heart.quiet_for();
+            } else if !quiet {
+                // What came may have to be looked after.
+                next_tick = next_tick.min(now + TICK);
             }
         }
     }
