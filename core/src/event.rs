@@ -17,7 +17,11 @@ use crate::{
     },
 };
 
-pub use crate::{kind::Event, parts::*};
+pub use crate::{
+    kind::Event,
+    new_tasks::{NewTask, NewTasks},
+    parts::*,
+};
 
 /// An event at its place, as every fold receives it.
 #[derive(Clone, Debug)]
@@ -85,7 +89,7 @@ facts! {
         /// Task types that the chunk names by index.
         types: Vec<String>,
         /// The tasks.
-        tasks: Vec<NewTask>,
+        tasks: NewTasks,
     }
     /// All tasks are there; the job may run.
     JobReady {
@@ -465,6 +469,17 @@ facts! {
         epoch: u32,
         /// BLAKE3 of the control blob with the compiled submission.
         submission: [u8; 32],
+    }
+    /// The Server gave the job to a Manager anew: an earlier epoch's attempts mean nothing now.
+    JobEpochRaised {
+        /// The job.
+        job: JobId,
+        /// The epoch that is over.
+        from: u32,
+        /// The epoch that has begun.
+        to: u32,
+        /// The Manager that runs it now.
+        manager: ManagerId,
     }
     /// The Server accepted a request for a Manager to carry out.
     RequestAccepted {

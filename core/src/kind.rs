@@ -7,10 +7,10 @@
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, ConfigApplied, Decision,
     FailuresCleared, FramePublished, FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked,
-    JobHeld, JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored,
-    JobStatusChanged, JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked,
-    ManagerRevoked, OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged,
-    TagCreated, TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted,
+    JobEpochRaised, JobHeld, JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased,
+    JobRestored, JobStatusChanged, JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer,
+    ManagerLinked, ManagerRevoked, OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced,
+    TagChanged, TagCreated, TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted,
     ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet,
     WorkerSignedOn, WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested,
     WorkerTagsSet, WorkerUnblocked,
@@ -139,6 +139,7 @@ kinds! {
     19 v 1 JobDeleteMarked None Changes,
     20 v 1 JobRestored None Changes,
     21 v 1 JobPurged None Changes,
+    22 v 1 JobEpochRaised None Changes,
 
     30 v 1 TasksChanged Reason Changes,
     31 v 1 TaskPriorityChanged None Changes,

@@ -140,4 +140,14 @@ refusals! {
         /// Its number.
         number: i32,
     },
+    19 /// The old Manager may still run the job.
+    #[error(
+        "job {job} may still run at its Manager, which was heard of less than {} s ago; wait, or \
+         stop it for good and say --assume-fenced",
+        crate::decide::JOB_LEASE_MS / 1000
+    )]
+    JobLeased {
+        /// The job.
+        job: JobId,
+    },
 }

@@ -8,7 +8,7 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, NewTask},
+    event::{FailureClass, NewTasks},
 };
 
 /// A run of new tasks with their details.
@@ -19,7 +19,7 @@ pub struct TaskChunk {
     /// Task types that the tasks name by index.
     pub types: Vec<String>,
     /// The tasks.
-    pub tasks: Vec<NewTask>,
+    pub tasks: NewTasks,
     /// Their names and commands.
     pub detail: TasksDetail,
 }
@@ -457,5 +457,28 @@ requests! {
         verb: RemoteVerb,
         /// Why.
         reason: String,
+    },
+    69 /// Take a job from its Manager and give it to another one: a person's act.
+    ReassignJob {
+        /// The job.
+        job: JobId,
+        /// The Manager that is to run it from now on.
+        manager: ManagerId,
+        /// Since when nothing was heard of the old one; none where a person vouches that it is
+        /// fenced.
+        silent_since: Option<Timestamp>,
+        /// Why.
+        why: String,
+    },
+    70 /// The control journal says that a job runs elsewhere, in a later epoch.
+    FenceJob {
+        /// Position of that placement in the control journal.
+        control: Lsn,
+        /// The job.
+        job: JobId,
+        /// The Manager that runs it now.
+        manager: ManagerId,
+        /// The later epoch.
+        epoch: u32,
     },
 }

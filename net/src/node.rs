@@ -90,7 +90,12 @@ pub struct Node {
     seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
     /// Managers whose progress is about to be noted.
     noting: Mutex<BTreeSet<ManagerId>>,
+    /// The variables, as audiences on platforms that asked see them.
+    resolved: Mutex<Vec<(Audience, String, Arc<Resolved>)>>,
 }
+
+/// Three platforms and two audiences exist; the rest is for names that somebody misspelt.
+const RESOLVED_MAX: usize = 16;
 
 /// After a restart, workers get this long before their silence counts.
 const GRACE: Duration = Duration::from_secs(10);
@@ -150,6 +155,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            resolved: Mutex::default(),
             config,
             data,
         };
@@ -246,14 +252,28 @@ impl Node {
         path.to_string_lossy().into_owned()
     }
 
-    /// The variables as somebody sees them.
-    pub fn variables(&self, audience: Audience, platform: &str) -> Resolved {
+    /// The variables as somebody sees them. Worked out once: the configuration stays as it was
+    /// at the start.
+    pub fn variables(&self, audience: Audience, platform: &str) -> Arc<Resolved> {
         let platform = if platform == "manager" {
             own_platform()
         } else {
             platform
         };
-        Resolved::new(&self.config.variables, &self.storage(), audience, platform)
+        let mut resolved = (self.resolved.lock()).unwrap_or_else(PoisonError::into_inner);
+        let known = (resolved.iter())
+            .find(|(known, name, _)| *known == audience && name == platform)
+            .map(|(_, _, resolved)| Arc::clone(resolved));
+        if let Some(known) = known {
+            return known;
+        }
+        let new = Resolved::new(&self.config.variables, &self.storage(), audience, platform);
+        let new = Arc::new(new);
+        // Platforms come from outside: whatever is asked for, only so many are kept.
+        if resolved.len() < RESOLVED_MAX {
+            resolved.push((audience, platform.to_owned(), Arc::clone(&new)));
+        }
+        new
     }
 
     /// Accepts a compiled job at this Manager: in one decision, or a large one in parts.
@@ -424,6 +444,9 @@ impl Node {
         server: ManagerId,
         control_journal: [u8; 16],
     ) -> Result<Arc<Site>, Error> {
+        if let Some(site) = self.above.of_journal(control_journal) {
+            return Ok(site);
+        }
         self.above.site(server, control_journal)
     }
 
@@ -443,8 +466,7 @@ impl Node {
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&manager);
             if let Some(site) = node.mirrors.get(manager) {
-                let (next, chain) = site.head();
-                let lsn = tablao_core::Lsn::new(next.saturating_sub(1));
+                let (lsn, chain) = site.mark();
                 let request = Request::AdvanceOrigin {
                     manager,
                     lsn,

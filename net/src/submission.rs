@@ -141,7 +141,7 @@ fn chunk(tasks: Vec<CompiledTask>) -> TaskChunk {
     TaskChunk {
         first_number: 0,
         types,
-        tasks: new_tasks,
+        tasks: new_tasks.into(),
         detail,
     }
 }
@@ -161,7 +161,7 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
     }
     // Where each list of the whole chunk stands in the piece at hand, and in which piece that was.
     let mut places = vec![(usize::MAX, 0u32); texts.len()];
-    for (position, (task, name)) in chunk.tasks.into_iter().zip(chunk.detail.names).enumerate() {
+    for (position, (task, name)) in chunk.tasks.iter().zip(chunk.detail.names).enumerate() {
         let list = chunk.detail.commands_of[position] as usize;
         let own = 96 + name.len() + task.depends_on.len() * 5 + task.frames.ranges().len() * 10;
         let is_there = |piece: usize| places[list].0 == piece;
@@ -194,7 +194,13 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
         bytes += own + text;
         piece.detail.names.push(name);
         piece.detail.commands_of.push(places[list].1);
-        piece.tasks.push(task);
+    }
+    // Each piece keeps its own part of the packed tasks; names and parts end at the same places.
+    let mut from = 0;
+    for piece in &mut pieces {
+        let until = from + piece.detail.names.len();
+        piece.tasks = chunk.tasks.part(from..until);
+        from = until;
     }
     pieces
 }

@@ -353,9 +353,11 @@ fn jobs_that_are_elsewhere_can_be_spoken_of() {
     let mut own = placed(&above, &below);
     own.facts.job = tablao_core::JobId::new(tablao_net::clock::new_id());
     own.facts.source = tablao_core::entity::JobSource::Submitted;
-    for task in &mut own.chunk.tasks {
+    let mut tasks = own.chunk.tasks.to_vec();
+    for task in &mut tasks {
         task.uuid = tablao_core::TaskId::new(tablao_net::clock::new_id());
     }
+    own.chunk.tasks = tasks.into();
     let own_id = own.facts.job.to_string();
     let engine = below.node.site.clone().unwrap();
     let accepted = below.node.accept_job(&engine, own, actor, asker, None);

@@ -71,6 +71,7 @@ impl ReadModel {
             Event::JobTagChanged(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobDeleteMarked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobRestored(facts) => self.change_job(recorded, facts.job, |_| {}),
+            Event::JobEpochRaised(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerBlocked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerUnblocked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobPurged(facts) => self.job_purged(facts.job, shot),
@@ -255,8 +256,7 @@ impl ReadModel {
             .and_then(|touched| Some((touched, self.farm.jobs().get(&touched.job)?)))
             .map(|(touched, job)| {
                 (touched.ranges.iter())
-                    .filter_map(|&(first, last)| job.tasks.get(first as usize..=last as usize))
-                    .flatten()
+                    .flat_map(|&(first, last)| job.tasks.range(first, last))
                     .map(|task| u64::from(task.steps_completed))
                     .sum()
             })

@@ -78,8 +78,8 @@ impl Bench {
         if name == BARE_SERVER {
             return Ok(tablao_benches::serve_bare(&self.data)?);
         }
-        let part = tablao_benches::part(&self.part)
-            .ok_or_else(|| Exit::new(Code::Usage, format!("there is no part {:?}", self.part)))?;
+        let part = tablao_benches::part(&name)
+            .ok_or_else(|| Exit::new(Code::Usage, format!("there is no part {name:?}")))?;
         let size = match self.size {
             Size::Small => tablao_benches::Size::Small,
             Size::Full => tablao_benches::Size::Full,

@@ -66,7 +66,7 @@ impl Plan<'_> {
         Ok(Answer::Done)
     }
 
-    fn known_manager(&self, manager: ManagerId) -> Result<(), Refusal> {
+    pub(super) fn known_manager(&self, manager: ManagerId) -> Result<(), Refusal> {
         match self.farm.managers.get(&manager) {
             Some(known) if !known.revoked => Ok(()),
             _ => Err(Refusal::UnknownManager { manager }),

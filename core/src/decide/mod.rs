@@ -4,6 +4,7 @@
 mod control;
 mod job;
 mod plan;
+mod reassign;
 mod report;
 mod task;
 mod worker;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use plan::Plan;
+pub use reassign::JOB_LEASE_MS;
 
 /// What the shell tells `decide`.
 #[derive(Clone, Debug)]
@@ -211,6 +213,18 @@ impl Farm {
                 verb,
                 reason,
             } => plan.carry_out(*control, *job, *verb, reason),
+            Request::ReassignJob {
+                job,
+                manager,
+                silent_since,
+                why,
+            } => plan.reassign_job(*job, *manager, *silent_since, why)?,
+            Request::FenceJob {
+                control,
+                job,
+                manager,
+                epoch,
+            } => plan.fence_job(*control, *job, *manager, *epoch),
         };
         Ok(Decided {
             events: plan.into_events(),

@@ -123,7 +123,8 @@ fn jobs() -> Vec<Event> {
                 frames: FrameRanges::from_numbers([1, 2, 3, 250]),
                 steps_total: 4,
                 content_hash: [0xc0; 32],
-            }],
+            }]
+            .into(),
         }
         .into(),
         JobReady {
@@ -163,6 +164,13 @@ fn jobs() -> Vec<Event> {
         JobDeleteMarked { job, at: AT }.into(),
         JobRestored { job }.into(),
         JobPurged { job }.into(),
+        JobEpochRaised {
+            job,
+            from: 1,
+            to: 2,
+            manager: MANAGER,
+        }
+        .into(),
     ]
 }
 

@@ -41,7 +41,7 @@ fn wished_tasks(chunk: &TaskChunk) -> Vec<WishedTask> {
             id: task.uuid,
             task_type: chunk.types[usize::from(task.task_type)].clone(),
             priority: task.priority,
-            needs: task.depends_on.clone(),
+            needs: task.depends_on.to_vec(),
             steps: task.steps_total,
         })
         .collect()
@@ -146,7 +146,9 @@ pub(crate) fn tell(
         | Request::AdvanceOrigin { .. }
         | Request::StartTerm { .. }
         | Request::FollowServer { .. }
-        | Request::CarryOut { .. } => return None,
+        | Request::CarryOut { .. }
+        | Request::ReassignJob { .. }
+        | Request::FenceJob { .. } => return None,
     })
 }
 
@@ -180,6 +182,7 @@ pub(crate) fn no(refusal: &Refusal) -> No {
         Refusal::PriorityOutOfRange { .. } => No::PriorityIsOff,
         Refusal::UnknownManager { .. }
         | Refusal::StaleTerm { .. }
+        | Refusal::JobLeased { .. }
         | Refusal::UnknownFrame { .. } => {
             panic!("the model test asks for nothing that is refused so: {refusal}")
         }

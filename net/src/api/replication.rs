@@ -23,7 +23,7 @@ use super::v3::Problem;
 use crate::{
     Error, clock,
     engine::Ask,
-    link::{Hello, Pushed, Site, Welcome, hex_chain, hex_id, parse_hex_id},
+    link::{Hello, Pushed, Site, Welcome, parse_hex_id, protocol},
     node::SharedNode,
 };
 
@@ -33,8 +33,6 @@ const TOKEN_LIFE_MS: u64 = 15 * 60 * 1000;
 const KEY_CHARACTERS_MIN: usize = 64;
 /// Largest push, in bytes: what a Manager sends at most, and a batch more.
 const PUSH_BYTES_MAX: usize = 8 << 20;
-/// Largest part of the control journal in one answer, in bytes.
-const PULL_BYTES_MAX: usize = 4 << 20;
 
 /// Link tokens that were given out, by their hash. They do not survive a restart of the Server.
 #[derive(Debug, Default)]
@@ -197,8 +195,8 @@ async fn hello(
     }
     let site = open_mirror(&node, &hello).await?;
     site.note_heard();
-    let (site_next, chain) = site.head();
-    if site_next > hello.site_next {
+    if protocol::is_older_copy(&site, hello.site_next) {
+        let site_next = site.next();
         tracing::error!(
             manager = %hello.manager, mirrored = site_next, offered = hello.site_next,
             "a Manager came with an older copy of its journal; it is not let in"
@@ -215,15 +213,11 @@ async fn hello(
     }
     // What a killed Server had no time to note.
     node.note_origin(hello.manager);
-    let control = node.control.view();
-    Ok(Json(Welcome {
-        server: node.manager(),
-        term: node.control.model().farm().term(),
-        control_journal: hex_id(node.control.journal().id),
-        control_next: control.at().next().get(),
-        site_next,
-        site_chain: hex_chain(chain),
-    }))
+    Ok(Json(protocol::welcome(
+        node.manager(),
+        node.control.view(),
+        &site,
+    )))
 }
 
 async fn open_mirror(node: &SharedNode, hello: &Hello) -> Result<Arc<Site>, Problem> {
@@ -278,21 +272,11 @@ async fn control(
     let patience = Duration::from_secs(follow.wait.min(50));
     // Time over is no error: the answer is empty then.
     let _ = tokio::time::timeout(patience, position.wait_for(|at| at.get() >= follow.from)).await;
-    let durable = view.at();
-    if durable.get() < follow.from {
-        return Ok(Vec::new());
-    }
-    let raw = tokio::task::spawn_blocking(move || {
-        let from = tablao_journal::Lsn::new(follow.from);
-        view.reader.read_raw(
-            from,
-            tablao_journal::Lsn::new(durable.get()),
-            PULL_BYTES_MAX,
-        )
-    })
-    .await;
-    match raw {
-        Ok(Ok(raw)) => Ok(raw.bytes),
+    let read = tokio::task::spawn_blocking(move || {
+        protocol::news(&view, follow.from, protocol::NEWS_BYTES_MAX)
+    });
+    match read.await {
+        Ok(Ok(bytes)) => Ok(bytes),
         other => {
             tracing::error!(?other, "read the control journal");
             Err(Problem::bad_request(

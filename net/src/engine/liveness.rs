@@ -28,7 +28,11 @@ impl Liveness {
         Self {
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
-            counts_from: started + grace,
+            counts_from: if cfg!(feature = "planted-no-grace") {
+                started
+            } else {
+                started + grace
+            },
         }
     }
 

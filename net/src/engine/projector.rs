@@ -37,50 +37,69 @@ pub(super) enum ToProjector {
     Close,
 }
 
+/// Whether there is more to come.
+pub(super) enum Next {
+    GoOn,
+    Close,
+    Failed,
+}
+
 pub(super) struct Projector {
-    pub(super) receiver: Receiver<ToProjector>,
     pub(super) model: Arc<RwLock<ReadModel>>,
     pub(super) position: watch::Sender<Lsn>,
     pub(super) events: broadcast::Sender<Batch>,
     pub(super) failed: watch::Sender<Option<String>>,
-    pub(super) checkpoint: super::start::Checkpointer,
+    /// Absent where nothing is to be kept beside the journal.
+    pub(super) checkpoint: Option<super::checkpointer::Checkpointer>,
     pub(super) barriers: Vec<(Lsn, oneshot::Sender<Reply>, Reply)>,
     pub(super) chain: ChainValue,
 }
 
 impl Projector {
-    pub(super) fn run(mut self) {
-        while let Ok(message) = self.receiver.recv() {
-            match message {
-                ToProjector::Journal(Report::Durable(durable)) => {
-                    self.chain = durable.chain;
-                    let settlements: Vec<Settlement> = durable
-                        .drafts
-                        .into_iter()
-                        .map(|draft| draft.token)
-                        .collect();
-                    self.pass(settlements);
-                }
-                ToProjector::Journal(Report::Failed(failed)) => {
-                    // Dropped replies close their connections: nobody is told anything.
-                    self.failed.send_replace(Some(told(&failed.error)));
-                    return;
-                }
-                ToProjector::Broken(error) => {
-                    self.failed.send_replace(Some(told(&error)));
-                    return;
-                }
-                ToProjector::Barrier { at, reply, answer } => {
-                    if at <= *self.position.borrow() {
-                        let _ = reply.send(answer);
-                    } else {
-                        self.barriers.push((at, reply, answer));
-                    }
-                }
-                ToProjector::Close => break,
+    pub(super) fn run(mut self, receiver: &Receiver<ToProjector>) {
+        while let Ok(message) = receiver.recv() {
+            match self.take(message) {
+                Next::GoOn => {}
+                Next::Close => break,
+                Next::Failed => return,
             }
         }
-        self.checkpoint.save_at_end(&self.model, self.chain);
+        if let Some(checkpoint) = self.checkpoint {
+            checkpoint.save_at_end(&self.model, self.chain);
+        }
+    }
+
+    pub(super) fn take(&mut self, message: ToProjector) -> Next {
+        match message {
+            ToProjector::Journal(Report::Durable(durable)) => {
+                self.chain = durable.chain;
+                let settlements: Vec<Settlement> = durable
+                    .drafts
+                    .into_iter()
+                    .map(|draft| draft.token)
+                    .collect();
+                self.pass(settlements);
+                Next::GoOn
+            }
+            ToProjector::Journal(Report::Failed(failed)) => {
+                // Dropped replies close their connections: nobody is told anything.
+                self.failed.send_replace(Some(told(&failed.error)));
+                Next::Failed
+            }
+            ToProjector::Broken(error) => {
+                self.failed.send_replace(Some(told(&error)));
+                Next::Failed
+            }
+            ToProjector::Barrier { at, reply, answer } => {
+                if at <= *self.position.borrow() {
+                    let _ = reply.send(answer);
+                } else {
+                    self.barriers.push((at, reply, answer));
+                }
+                Next::GoOn
+            }
+            ToProjector::Close => Next::Close,
+        }
     }
 
     fn pass(&mut self, settlements: Vec<Settlement>) {
@@ -92,13 +111,19 @@ impl Projector {
                 .flat_map(|settlement| settlement.records.iter())
             {
                 model.apply(recorded);
+                if let Some(checkpoint) = &mut self.checkpoint {
+                    checkpoint.passed(&recorded.event);
+                }
                 last = recorded.lsn;
             }
         }
         self.position.send_replace(last);
+        let has_subscribers = self.events.receiver_count() > 0;
         for settlement in settlements {
-            // No subscriber is no error.
-            let _ = self.events.send(settlement.records);
+            if has_subscribers {
+                // One that left in the meantime is no error.
+                let _ = self.events.send(settlement.records);
+            }
             // An asker that is gone does not want its answer.
             let _ = settlement.reply.send(settlement.answer);
         }
@@ -110,7 +135,9 @@ impl Projector {
         for (_, reply, answer) in ready {
             let _ = reply.send(answer);
         }
-        self.checkpoint.save_if_due(&self.model, self.chain);
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save_if_due(&self.model, self.chain);
+        }
     }
 }
 

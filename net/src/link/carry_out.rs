@@ -7,11 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tablao_core::{
-    Actor, ActorKind, Event, Lsn, Recorded, Refusal, Request, Via, codec, decide::Asker,
-    request::NewJob,
+    Actor, ActorKind, Recorded, Refusal, Request, Via, codec, decide::Asker, request::NewJob,
 };
 
-use super::{Site, caller::Caller, upward::blocking};
+use super::{
+    Site,
+    caller::Caller,
+    protocol::{self, Wish, records_between},
+    upward::blocking,
+};
 use crate::{
     Error,
     engine::{Ask, Engine, Reply, Stopped},
@@ -36,7 +40,7 @@ pub(super) async fn carry_out(
         let durable = *position.borrow_and_update();
         if next <= durable {
             let reader = Arc::clone(&view.reader);
-            let wanted = blocking(move || wanted(&reader, next, durable)).await?;
+            let wanted = blocking(move || records_between(&reader, next, durable)).await?;
             for recorded in wanted {
                 while let Err(error) = settle(node, engine, caller, &recorded).await {
                     if matches!(error, Error::Stopped(_)) {
@@ -51,23 +55,6 @@ pub(super) async fn carry_out(
         }
         position.changed().await.map_err(|_| Stopped)?;
     }
-}
-
-/// What the control journal holds from `next` to `durable`.
-fn wanted(
-    reader: &tablao_journal::Reader,
-    next: Lsn,
-    durable: Lsn,
-) -> Result<Vec<Recorded>, Error> {
-    let mut wanted = Vec::new();
-    for record in reader.records(tablao_journal::Lsn::new(next.get()))? {
-        let record = record?;
-        if record.lsn.get() > durable.get() {
-            break;
-        }
-        wanted.extend(crate::records::read(&record)?);
-    }
-    Ok(wanted)
 }
 
 async fn settle(
@@ -85,12 +72,17 @@ async fn settle(
         name: "the Server".to_owned(),
         address: caller.link().url.clone(),
     };
-    match &recorded.event {
-        Event::JobPlaced(placed) if placed.manager == node.manager() => {
-            let bytes = fetch_blob(node, caller, placed.submission).await?;
+    match protocol::wish(recorded, node.manager()) {
+        Some(Wish::Place {
+            submission,
+            job: id,
+            epoch,
+        }) => {
+            let bytes = fetch_blob(node, caller, submission).await?;
             let reply: Reply = match codec::from_bytes::<NewJob>(&bytes) {
                 Ok(mut job) => {
                     job.facts.manager = node.manager();
+                    job.facts.job_epoch = epoch;
                     node.accept_job(engine, job, actor, asker, None).await?
                 }
                 Err(error) => Err(Refusal::UnsoundSubmission {
@@ -103,7 +95,7 @@ async fn settle(
             let refused: Option<Refusal> = reply.err();
             let settle = Request::SettleRemote {
                 control: recorded.lsn,
-                job: placed.job,
+                job: id,
                 refused: refused.as_ref().map(Refusal::code),
                 reason: refused
                     .map(|refusal| refusal.to_string())
@@ -111,16 +103,10 @@ async fn settle(
             };
             let _ = engine.ask(Ask::system(settle)).await?;
         }
-        Event::RequestAccepted(accepted) if accepted.manager == node.manager() => {
-            let wish = Request::CarryOut {
-                control: recorded.lsn,
-                job: accepted.job,
-                verb: accepted.verb,
-                reason: recorded.detail.reason_text().to_owned(),
-            };
-            let _ = engine.ask(Ask::new(wish, actor, asker)).await?;
+        Some(Wish::Ask(request)) => {
+            let _ = engine.ask(Ask::new(request, actor, asker)).await?;
         }
-        _ => {}
+        None => {}
     }
     Ok(())
 }

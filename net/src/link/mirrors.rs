@@ -17,13 +17,7 @@ use tablao_journal::{
 use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, watch};
 
-use crate::{
-    Error, clock,
-    data_dir::DataDir,
-    engine::{JournalIdentity, fold},
-    records,
-    view::View,
-};
+use crate::{Error, clock, data_dir::DataDir, engine::JournalIdentity, past, records, view::View};
 
 /// How many batches a slow subscriber may fall behind before it must read the mirror again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
@@ -43,6 +37,55 @@ impl Site {
     /// What can be read of it.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Recovers a mirror from its files, or begins one, and folds it.
+    pub fn open(
+        owner: ManagerId,
+        journal_id: [u8; 16],
+        files: Arc<dyn FileStore>,
+        now: tablao_core::Timestamp,
+    ) -> Result<Self, Error> {
+        let options = MirrorOptions::new(JournalId(journal_id), now.micros());
+        let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
+        let reader = Reader::open(files)?;
+        let mut model = ReadModel::new();
+        let unread = match past::fold(&reader, &mut model) {
+            Ok(_) => None,
+            Err(Error::Record(error)) => Some(error),
+            Err(other) => return Err(other),
+        };
+        let (position, following) = watch::channel(model.farm().position());
+        let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
+        let site = Self {
+            view: View {
+                manager: owner,
+                journal: JournalIdentity {
+                    id: journal_id,
+                    incarnation: mirror.incarnation(),
+                },
+                model: Arc::new(RwLock::new(model)),
+                position: following,
+                events,
+                reader: Arc::new(reader),
+                checkpoints: None,
+            },
+            mirror: Mutex::new(mirror),
+            position,
+            unread: OnceLock::new(),
+            heard: Mutex::default(),
+        };
+        if let Some(error) = unread {
+            site.stop_folding(&error);
+        }
+        Ok(site)
+    }
+
+    /// The position of the last record that is durable here, and the chain value at it.
+    pub fn mark(&self) -> (Lsn, [u8; 32]) {
+        let (next, chain) = self.head();
+        let short = u64::from(!cfg!(feature = "planted-mirror-mark"));
+        (Lsn::new(next.saturating_sub(short)), chain)
     }
 
     /// The position that it wants next.
@@ -185,37 +228,7 @@ impl Mirrors {
             source,
         };
         let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&path).map_err(folder)?);
-        let options = MirrorOptions::new(JournalId(journal_id), clock::now().micros());
-        let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
-        let reader = Reader::open(files)?;
-        let mut model = ReadModel::new();
-        let unread = match fold(&reader, &mut model, None) {
-            Ok(_) => None,
-            Err(Error::Record(error)) => Some(error),
-            Err(other) => return Err(other),
-        };
-        let (position, following) = watch::channel(model.farm().position());
-        let (events, _) = broadcast::channel(SUBSCRIBER_LAG_MAX);
-        let site = Arc::new(Site {
-            view: View {
-                manager: owner,
-                journal: JournalIdentity {
-                    id: journal_id,
-                    incarnation: mirror.incarnation(),
-                },
-                model: Arc::new(RwLock::new(model)),
-                position: following,
-                events,
-                reader: Arc::new(reader),
-            },
-            mirror: Mutex::new(mirror),
-            position,
-            unread: OnceLock::new(),
-            heard: Mutex::default(),
-        });
-        if let Some(error) = unread {
-            site.stop_folding(&error);
-        }
+        let site = Arc::new(Site::open(owner, journal_id, files, clock::now())?);
         let mut sites = self.sites.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(sites.entry(owner).or_insert(site)))
     }
@@ -224,6 +237,12 @@ impl Mirrors {
     pub fn get(&self, owner: ManagerId) -> Option<Arc<Site>> {
         let sites = self.sites.read().unwrap_or_else(PoisonError::into_inner);
         sites.get(&owner).cloned()
+    }
+
+    /// The mirror of this journal, whoever writes it now: a promoted Server goes on with the
+    /// journal of the one before it.
+    pub fn of_journal(&self, journal_id: [u8; 16]) -> Option<Arc<Site>> {
+        (self.all().into_iter()).find(|site| site.view.journal.id == journal_id)
     }
 
     /// What can be read of each of them.

@@ -9,6 +9,7 @@
 mod caller;
 mod carry_out;
 mod mirrors;
+pub mod protocol;
 mod retry;
 mod upward;
 

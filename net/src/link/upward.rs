@@ -10,12 +10,15 @@ use std::{
 };
 
 use tablao_core::Request;
-use tablao_journal::Lsn as JournalLsn;
 use tokio::sync::watch;
 
 use super::{
-    Hello, LinkFile, Pushed, Site, Welcome, caller::Caller, carry_out::carry_out, hex_chain,
-    hex_id, parse_hex_id, retry::Retry,
+    Hello, LinkFile, Pushed, Site, Welcome,
+    caller::Caller,
+    carry_out::carry_out,
+    hex_id, parse_hex_id,
+    protocol::{self, NEWS_BYTES_MAX},
+    retry::Retry,
 };
 use crate::{
     Error, clock,
@@ -23,8 +26,6 @@ use crate::{
     node::Node,
 };
 
-/// How much of a journal goes into one request, in bytes.
-const PUSH_BYTES_MAX: usize = 4 << 20;
 /// How long the Server may hold back news, in seconds.
 const PULL_WAIT_S: u64 = 30;
 
@@ -99,17 +100,8 @@ async fn session(
         ));
     }
     let mirror = node.mirrors_above(welcome.server, control_journal)?;
-    if mirror.next() > welcome.control_next {
-        return Err(caller.error(
-            "follow",
-            format!(
-                "its control journal ends before position {}, and this Manager has a copy up to \
-                 {}: the Server was restored from an older copy. Bring back its newer data \
-                 directory; the copy here lies in journal/server",
-                welcome.control_next,
-                mirror.next()
-            ),
-        ));
+    if let Some(why) = protocol::refusal_to_follow(&mirror, &welcome) {
+        return Err(caller.error("follow", why));
     }
     let linked = LinkFile {
         link_token: None,
@@ -159,14 +151,9 @@ async fn greet(node: &Arc<Node>, engine: &Engine, caller: &Caller) -> Result<Wel
 /// What the Server has of the site journal has to be the beginning of what is here.
 async fn check_site(engine: &Engine, caller: &Caller, welcome: &Welcome) -> Result<(), Error> {
     let view = engine.view().clone();
-    let (next, durable) = (welcome.site_next, view.at().next().get());
-    let ours = if next > durable {
-        None
-    } else {
-        let chain = blocking(move || Ok(view.reader.chain_before(JournalLsn::new(next))?)).await?;
-        chain.map(|chain| hex_chain(chain.0))
-    };
-    if ours.as_ref() == Some(&welcome.site_chain) {
+    let next = welcome.site_next;
+    let welcome = welcome.clone();
+    if blocking(move || protocol::is_beginning_of(&view, &welcome)).await? {
         return Ok(());
     }
     Err(caller.error(
@@ -204,17 +191,13 @@ async fn push(caller: &Caller, engine: &Engine, mut next: u64) -> Result<(), Err
     loop {
         let durable = position.borrow_and_update().get();
         if durable >= next {
-            let reader = Arc::clone(&view.reader);
-            let raw = blocking(move || {
-                let up_to = JournalLsn::new(durable);
-                Ok(reader.read_raw(JournalLsn::new(next), up_to, PUSH_BYTES_MAX)?)
-            })
-            .await?;
+            let view = view.clone();
+            let bytes = blocking(move || protocol::news(&view, next, NEWS_BYTES_MAX)).await?;
             // Nothing: the batch at hand ends beyond what is known to be durable.
-            if !raw.bytes.is_empty() {
+            if !bytes.is_empty() {
                 let request = caller
                     .post("site")
-                    .body(raw.bytes)
+                    .body(bytes)
                     .timeout(Duration::from_secs(60));
                 let pushed: Pushed = caller.json("report to", request).await?;
                 next = pushed.next;

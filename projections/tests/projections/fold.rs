@@ -47,11 +47,12 @@ fn check_tasks(model: &ReadModel, naive: &Naive<'_>) -> Result<(), TestCaseError
             prop_assert_eq!(Some(view.updated), naive.task_updated(id, task.number));
             prop_assert_eq!(view.activity, naive.task_activity(id, task.number));
             let name = words.map_or("", |words| words.names[place].as_str());
-            prop_assert_eq!(view.name, name);
+            let texts = view.texts();
+            prop_assert_eq!(texts.name(), name);
             let commands = words.map_or("[]", |words| {
                 words.command_lists[words.commands_of[place] as usize].as_str()
             });
-            prop_assert_eq!(view.commands, commands);
+            prop_assert_eq!(texts.commands(), commands);
             // What is still to come in a later chunk cannot be named yet.
             let known: Vec<_> = (task.depends_on.iter())
                 .filter_map(|&other| Some(job.tasks.get(other as usize)?.uuid))
@@ -69,7 +70,7 @@ fn check_attempts(
     job: JobId,
     number: u32,
 ) -> Result<(), TestCaseError> {
-    let task = &naive.farm.jobs()[&job].tasks[number as usize];
+    let task = naive.farm.jobs()[&job].tasks.at(number);
     let rows = model.attempts(task.uuid);
     let attempts = naive.attempts(job, number);
     prop_assert_eq!(rows.len(), attempts.len());
@@ -110,7 +111,7 @@ fn check_frames(model: &ReadModel, naive: &Naive<'_>) -> Result<(), TestCaseErro
             (row.job, row.attempt, row.hash),
             (facts.job, facts.attempt, facts.hash)
         );
-        let task = &naive.farm.jobs()[&facts.job].tasks[facts.task as usize];
+        let task = naive.farm.jobs()[&facts.job].tasks.at(facts.task);
         prop_assert_eq!(row.task, task.uuid);
         let attempts = naive.attempts(facts.job, facts.task);
         let by = attempts

@@ -124,6 +124,7 @@ impl Concerns {
             Event::JobRestored(facts) => Self::job(facts.job),
             Event::JobPurged(facts) => Self::job(facts.job),
             Event::JobPlaced(facts) => Self::job(facts.job),
+            Event::JobEpochRaised(facts) => Self::job(facts.job),
             Event::RequestAccepted(facts) => Self::job(facts.job),
             Event::RequestSettled(facts) => Self::job(facts.job),
             Event::TasksChanged(facts) => Self::tasks(facts.job, facts.ranges.clone()),

@@ -76,7 +76,7 @@ impl From<Refusal> for Problem {
             Refusal::ReportedStatus { .. }
             | Refusal::UnsoundSubmission { .. }
             | Refusal::PriorityOutOfRange { .. } => StatusCode::BAD_REQUEST,
-            Refusal::StaleTerm { .. } => StatusCode::CONFLICT,
+            Refusal::StaleTerm { .. } | Refusal::JobLeased { .. } => StatusCode::CONFLICT,
         };
         Self::new(status, refusal.to_string())
     }

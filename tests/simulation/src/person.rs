@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Faults as they strike, and the people of the farm: they meddle, reassign, promote, and at the
+//! end look after every job until it is done.
+
+use tablao_core::{JobId, JobStatus, Request, RequestId, entity::RemoteVerb};
+use tablao_journal::{FaultPlan, PowerLoss};
+use uuid::Uuid;
+
+use crate::client::{by_a_person, name_of};
+use crate::disk::Disk;
+use crate::keeper::For;
+use crate::message::Node;
+use crate::plan::{FAULTS_END, Fault, S};
+use crate::server::{Server, server_id};
+use crate::world::{Happening, World, manager_id};
+
+impl World {
+    /// A fault of the plan strikes.
+    pub fn strike(&mut self, number: usize) -> Result<(), String> {
+        let (_, fault) = self.plan.faults[number].clone();
+        self.note(|| format!("fault {number}: {fault:?}"));
+        match fault {
+            Fault::Kill {
+                node,
+                loss,
+                down,
+                disk,
+            } => self.kill(node, loss, down, disk),
+            Fault::Pause { node, length } => {
+                self.process_mut(node).paused_until = self.now + length;
+            }
+            Fault::Partition { one, other, length } => self.part(one, other, length),
+            Fault::ClockJump { node, by } => self.process_mut(node).clock_off += by,
+            Fault::SlowDisk { node, length, sync } => {
+                let until = self.now + length;
+                let process = self.process_mut(node);
+                process.slow_until = until;
+                process.slow_sync = sync;
+            }
+            Fault::Backup { node } => self.back_up(node),
+            Fault::Restore { node, down } => self.restore(node, down),
+            Fault::Meddle { job, act } => return self.meddle(job, act),
+            Fault::Reassign { job, to } => {
+                if let Some(job) = self.client.submitted[job].job {
+                    return self.reassign(job, to);
+                }
+            }
+            Fault::Promote => return self.promote(number),
+        }
+        Ok(())
+    }
+
+    fn disks(&mut self, node: Node) -> Vec<&mut Disk> {
+        match node {
+            Node::Server(n) => {
+                let server = &mut self.servers[n];
+                let mirrors = server.mirrors.iter_mut().map(|mirror| &mut mirror.disk);
+                std::iter::once(&mut server.control.disk)
+                    .chain(mirrors)
+                    .collect()
+            }
+            Node::Manager(n) => {
+                let manager = &mut self.managers[n];
+                vec![&mut manager.site.disk, &mut manager.copy_disk]
+            }
+            Node::Worker(_) | Node::Client => Vec::new(),
+        }
+    }
+
+    fn back_up(&mut self, node: Node) {
+        let copies = self.disks(node).iter().map(|disk| disk.copy()).collect();
+        self.process_mut(node).backup = Some(copies);
+    }
+
+    fn restore(&mut self, node: Node, down: u64) {
+        let Some(copies) = self.process_mut(node).backup.take() else {
+            return;
+        };
+        self.kill(node, PowerLoss::ProcessOnly, down, FaultPlan::default());
+        for (disk, copy) in self.disks(node).into_iter().zip(copies) {
+            *disk = copy;
+        }
+        self.process_mut(node).is_restored = true;
+        match node {
+            Node::Server(n) => self.servers[n].control.end(true),
+            Node::Manager(n) => {
+                self.managers[n].site.end(true);
+                self.managers[n].term = 0;
+            }
+            Node::Worker(_) | Node::Client => {}
+        }
+        if let Node::Server(n) = node {
+            self.seen.forget_placements(n);
+        }
+    }
+
+    /// What was answered for this submission may be lost without a promise being broken.
+    pub fn may_forget(&self, number: usize) -> bool {
+        match self.client.submitted[number].wanted.to {
+            Some(manager) => self.managers[manager].process.is_restored,
+            None => self.servers.len() > 1 || self.servers[0].process.is_restored,
+        }
+    }
+
+    fn meddle(&mut self, number: usize, act: u8) -> Result<(), String> {
+        let submitted = &self.client.submitted[number];
+        let (Some(job), wanted) = (submitted.job, submitted.wanted) else {
+            return Ok(());
+        };
+        let verb = match act {
+            0 => RemoteVerb::SetStatus(JobStatus::CancelRequested),
+            1 => RemoteVerb::SetStatus(JobStatus::PauseRequested),
+            _ => RemoteVerb::SetPriority(70),
+        };
+        self.wish(job, wanted.to, verb)
+    }
+
+    /// A wish about a job, at its Manager or at the Server.
+    fn wish(&mut self, job: JobId, at: Option<usize>, verb: RemoteVerb) -> Result<(), String> {
+        let node = at.map_or(Node::Server(self.address), Node::Manager);
+        let process = self.process(node);
+        if !process.is_up || process.paused_until > self.now {
+            return Ok(());
+        }
+        match node {
+            Node::Manager(n) => {
+                let request = match verb {
+                    RemoteVerb::SetStatus(status) => Request::SetJobStatus {
+                        job,
+                        status,
+                        reason: "meddling".to_owned(),
+                    },
+                    RemoteVerb::SetPriority(priority) => Request::SetJobPriority { job, priority },
+                };
+                self.manager_ask(n, by_a_person(request), 0, For::Nobody)
+            }
+            Node::Server(n) => {
+                let request = Request::AcceptRemote {
+                    request: RequestId::new(Uuid::from_u128(u128::from(self.next_call()))),
+                    job,
+                    seen_at: None,
+                    verb,
+                    reason: "meddling".to_owned(),
+                };
+                self.server_ask(n, by_a_person(request), For::Nobody)
+            }
+            Node::Worker(_) | Node::Client => Ok(()),
+        }
+    }
+
+    /// The Server is lost. The longest copy of its journal takes its place, in a later term; a
+    /// person waits until all copies can be compared. The old one comes back once all Managers
+    /// have heard of the new one.
+    fn promote(&mut self, number: usize) -> Result<(), String> {
+        let old = self.address;
+        let all_known =
+            (self.managers.iter()).all(|manager| manager.process.is_up && manager.copy.is_some());
+        let any_restored = (self.managers.iter()).any(|manager| manager.process.is_restored)
+            || self.servers[old].process.is_restored;
+        if !all_known || any_restored || self.servers.len() > 1 {
+            if self.now + 5 * S < FAULTS_END && !any_restored {
+                self.after(3 * S, Happening::Fault(number));
+            }
+            return Ok(());
+        }
+        let down = FAULTS_END + 10 * S - self.now;
+        self.kill(
+            Node::Server(old),
+            PowerLoss::ProcessOnly,
+            down,
+            FaultPlan::default(),
+        );
+        let longest = (0..self.managers.len())
+            .max_by_key(|&n| self.managers[n].copy.as_ref().map_or(0, |copy| copy.next()))
+            .expect("there are Managers");
+        let copy = self.managers[longest].copy.as_ref().expect("all have one");
+        let incarnation = copy.view().journal.incarnation + 1;
+        let disk = self.managers[longest].copy_disk.copy();
+        let new = Server::promoted(disk, incarnation, &self.servers[old]);
+        self.servers.push(new);
+        self.address = self.servers.len() - 1;
+        let address = self.address;
+        self.note(|| format!("manager {longest}'s copy becomes server {address}"));
+        self.after(S, Happening::Start(Node::Server(address)));
+        Ok(())
+    }
+
+    /// A Manager that has not heard of the promotion would follow the old Server: a person starts
+    /// that one again only when all have heard. From then on they refuse it by themselves.
+    pub fn is_too_early_for(&self, node: Node) -> bool {
+        let Node::Server(n) = node else {
+            return false;
+        };
+        n != self.address
+            && (self.managers.iter()).any(|manager| {
+                let copy = manager.copy.as_ref();
+                let term = copy.map_or(0, |copy| copy.view().read().farm().term());
+                term <= n as u64 + 1
+            })
+    }
+
+    /// Where a submission's job is to be done, if it has to be done at all.
+    fn place_of(&mut self, number: usize) -> Result<Option<usize>, String> {
+        let submitted = &self.client.submitted[number];
+        let (job, wanted) = (submitted.job, submitted.wanted);
+        let Some(job) = job else {
+            return Err(format!("{} was never answered", name_of(number)));
+        };
+        if let Some(manager) = wanted.to {
+            return Ok((!self.may_forget(number)).then_some(manager));
+        }
+        let forgets = self.may_forget(number);
+        let server = &mut self.servers[self.address];
+        let is_restored = server.process.is_restored;
+        let Some(engine) = server.control.engine.as_ref() else {
+            return Err("the Server is down".to_owned());
+        };
+        let placed = engine
+            .farm()
+            .placements()
+            .get(&job)
+            .map(|placed| placed.manager);
+        match placed {
+            None if forgets => Ok(None),
+            None => Err(format!(
+                "{} was answered and is not placed",
+                name_of(number)
+            )),
+            Some(manager) => {
+                let at = (0..self.managers.len()).find(|&n| manager_id(n) == manager);
+                let at = at.expect("jobs are placed at Managers");
+                // What was restored from an older copy is not let in any more, for good reason.
+                Ok((!is_restored && !self.managers[at].process.is_restored).then_some(at))
+            }
+        }
+    }
+
+    /// What a run that does not come to its end lacks.
+    pub fn what_is_missing(&self) -> String {
+        let mut missing = vec!["not all is done half an hour after the last fault:".to_owned()];
+        for (number, submitted) in self.client.submitted.iter().enumerate() {
+            let Some(job) = submitted.job else {
+                missing.push(format!("{} was never answered", name_of(number)));
+                continue;
+            };
+            for (n, manager) in self.managers.iter().enumerate() {
+                let Some(engine) = &manager.site.engine else {
+                    missing.push(format!("manager {n} is down"));
+                    continue;
+                };
+                if let Some(known) = engine.farm().jobs().get(&job) {
+                    missing.push(format!(
+                        "{} is {} at manager {n} in epoch {}, {} live",
+                        name_of(number),
+                        known.state.status,
+                        known.state.facts.job_epoch,
+                        known.live
+                    ));
+                }
+            }
+        }
+        for (n, manager) in self.managers.iter().enumerate() {
+            let up = manager.link.is_up;
+            missing.push(format!("manager {n}: link up: {up}, term {}", manager.term));
+        }
+        missing.push(format!(
+            "server {} ({}) is current",
+            self.address,
+            server_id(self.address)
+        ));
+        missing.join("\n  ")
+    }
+
+    /// Looks after every job; ends the run when all are done and all copies are whole.
+    pub fn survey(&mut self) -> Result<(), String> {
+        let mut is_done = true;
+        for number in 0..self.client.submitted.len() {
+            let Ok(place) = self.place_of(number) else {
+                is_done = false;
+                continue;
+            };
+            let Some(n) = place else {
+                continue;
+            };
+            let job = self.client.submitted[number].job.expect("it has a place");
+            let Some(engine) = &self.managers[n].site.engine else {
+                is_done = false;
+                continue;
+            };
+            let status = engine
+                .model()
+                .farm()
+                .jobs()
+                .get(&job)
+                .map(|job| job.state.status);
+            match status {
+                Some(JobStatus::Completed) => {}
+                Some(JobStatus::Canceled | JobStatus::Failed | JobStatus::Paused) => {
+                    is_done = false;
+                    let again = RemoteVerb::SetStatus(JobStatus::Requeueing);
+                    self.wish(job, Some(n), again)?;
+                }
+                _ => is_done = false,
+            }
+        }
+        if is_done && self.copies_are_whole() {
+            self.is_done = true;
+            self.check_names()?;
+            return self.check_all();
+        }
+        self.after(5 * S, Happening::Survey);
+        Ok(())
+    }
+
+    /// Every copy that can still grow has grown to its original's end.
+    fn copies_are_whole(&self) -> bool {
+        let Some(server) = self.servers.get(self.address) else {
+            return true;
+        };
+        let Some(control) = &server.control.engine else {
+            return false;
+        };
+        if server.process.is_restored {
+            return true;
+        }
+        (self.managers.iter().zip(&server.mirrors)).all(|(manager, mirror)| {
+            let (Some(engine), Some(copy)) = (&manager.site.engine, &manager.copy) else {
+                return false;
+            };
+            manager.process.is_restored
+                || (copy.next() + 40 > control.view().at().get()
+                    && mirror
+                        .site
+                        .as_ref()
+                        .is_some_and(|site| site.next() + 40 > engine.view().at().get()))
+        })
+    }
+
+    /// One key is one job, whatever was retried across which restarts.
+    fn check_names(&mut self) -> Result<(), String> {
+        for number in 0..self.client.submitted.len() {
+            if self.may_forget(number) {
+                continue;
+            }
+            let wanted = self.client.submitted[number].wanted;
+            let place = match wanted.to {
+                Some(n) => Node::Manager(n),
+                None => Node::Server(self.address),
+            };
+            let ids = number as u128 + 1;
+            let Some(keeper) = self.keeper(place) else {
+                continue;
+            };
+            let engine = keeper.engine();
+            let is_ours = |job: &&JobId| job.uuid().as_u128() >> 64 == ids;
+            let jobs = match place {
+                Node::Manager(_) => engine.farm().jobs().keys().filter(is_ours).count(),
+                _ => engine.farm().placements().keys().filter(is_ours).count(),
+            };
+            if jobs != 1 {
+                return Err(format!("the key of {} made {jobs} jobs", name_of(number)));
+            }
+        }
+        Ok(())
+    }
+}
