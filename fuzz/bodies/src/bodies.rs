@@ -51,7 +51,10 @@ const ADDRESSES: &[(&str, &str)] = &[
     ("POST", "/api/farm/v1/link-tokens"),
     ("POST", "/api/farm/v1/replication/hello"),
     ("POST", "/api/farm/v1/replication/site"),
-    ("POST", "/api/farm/v1/worker/thumbnails/{job}/frame_0001_thumbnail.png"),
+    (
+        "POST",
+        "/api/farm/v1/worker/thumbnails/{job}/frame_0001_thumbnail.png",
+    ),
     // Query strings are outside's words as well.
     ("GET", "/api/farm/v1/jobs?{body}"),
     ("GET", "/api/farm/v1/jobs/{job}/tasks?{body}"),
@@ -136,7 +139,12 @@ impl Farm {
         );
         let tag = self.json("/api/v3/worker-mgt/tags", &json!({"name": "t"}));
         let task = self.json("/api/v3/worker/task", &json!({}));
-        let found = [text(&job, "id"), text(&task, "uuid"), worker, text(&tag, "id")];
+        let found = [
+            text(&job, "id"),
+            text(&task, "uuid"),
+            worker,
+            text(&tag, "id"),
+        ];
         for ((_, id), found) in self.ids.iter_mut().zip(found) {
             assert!(!found.is_empty(), "the farm to be fuzzed has one of each");
             *id = found;

@@ -22,7 +22,11 @@ pub fn frames(data: &[u8]) {
     let _ = shell_split(text);
     if let Some(ranges) = FrameRanges::parse(text) {
         let written = ranges.to_string();
-        assert_eq!(FrameRanges::parse(&written), Some(ranges), "{text:?} as {written:?}");
+        assert_eq!(
+            FrameRanges::parse(&written),
+            Some(ranges),
+            "{text:?} as {written:?}"
+        );
     }
     let Ok(set) = FrameSet::parse(text) else {
         return;

@@ -70,7 +70,9 @@ pub fn recovery(data: &[u8]) {
         // A journal that stands at the last position there is may refuse.
         if let Ok(committed) = journal.commit(next, &[&draft(b"after", Some(b"recovery"))]) {
             assert_eq!(committed.first, next, "a record went to another place");
-            journal.close().expect("a journal that takes records can be closed");
+            journal
+                .close()
+                .expect("a journal that takes records can be closed");
             let again = Journal::open(Arc::clone(&store), &options)
                 .unwrap_or_else(|error| panic!("what was written cannot be opened: {error:?}"));
             assert!(again.journal.next_lsn() > next, "a durable record was lost");
@@ -142,7 +144,9 @@ fn damaged(files: &MemoryFiles, take: &mut Take<'_>) {
         let next = journal.next_lsn();
         let body = [round; 40];
         let (first, second) = (draft(&body, None), draft(&body, Some(b"detail")));
-        journal.commit(next, &[&first, &second]).expect("memory takes it");
+        journal
+            .commit(next, &[&first, &second])
+            .expect("memory takes it");
     }
     if take.byte() & 1 == 0 {
         journal.close().expect("memory takes it");
@@ -161,7 +165,9 @@ fn damaged(files: &MemoryFiles, take: &mut Take<'_>) {
         match take.byte() % 5 {
             0 => bytes.truncate(at),
             1 => bytes.extend_from_slice(take.bytes(64)),
-            2 => bytes.splice(at..at, take.bytes(16).iter().copied()).for_each(drop),
+            2 => bytes
+                .splice(at..at, take.bytes(16).iter().copied())
+                .for_each(drop),
             _ => {
                 let new = take.bytes(8);
                 for (offset, byte) in new.iter().enumerate() {

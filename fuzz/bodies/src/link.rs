@@ -45,9 +45,15 @@ fn pushed_bytes(data: &[u8]) {
     drop(mirror);
     if let Ok(reader) = Reader::open(Arc::new(files)) {
         let count = reader.records(Lsn::new(1)).map_or(0, |records| {
-            records.map(|record| record.expect("a mirror's record is whole")).count()
+            records
+                .map(|record| record.expect("a mirror's record is whole"))
+                .count()
         });
-        assert_eq!(count as u64 + 1, position.get(), "a mirror holds what it says");
+        assert_eq!(
+            count as u64 + 1,
+            position.get(),
+            "a mirror holds what it says"
+        );
     }
 }
 
@@ -61,12 +67,18 @@ fn pushed_records(take: &mut Take<'_>) {
         let length = usize::from(take.byte());
         let detail = (length > 0).then(|| take.bytes(length - 1));
         // Most numbers are kinds that nobody knows; small ones are tried more often.
-        let kind = if kind & 0x4000 == 0 { kind & 0x80ff } else { kind };
+        let kind = if kind & 0x4000 == 0 {
+            kind & 0x80ff
+        } else {
+            kind
+        };
         decisions.push(vec![record(kind, version, facts, detail)]);
     }
     let raw = journal_of(decisions);
     let (mut mirror, files) = mirror();
-    mirror.append(&raw).expect("sound batches are taken, whatever their records say");
+    mirror
+        .append(&raw)
+        .expect("sound batches are taken, whatever their records say");
     let reader = Reader::open(Arc::new(files)).expect("a mirror can be read");
     for record in reader.records(Lsn::new(1)).expect("it begins at 1") {
         let record = record.expect("a mirror's record is whole");

@@ -19,10 +19,17 @@ pub fn paths(data: &[u8]) {
         assert!(!base.is_empty(), "{part:?} has a last component");
         let _ = dirname(part);
         let stem = stem(part);
-        assert!(base.starts_with(&stem) || stem.is_empty(), "{part:?}: {stem:?} of {base:?}");
+        assert!(
+            base.starts_with(&stem) || stem.is_empty(),
+            "{part:?}: {stem:?} of {base:?}"
+        );
     }
     let joined = join(&parts);
-    assert_eq!(join(&[&joined]), joined, "a joined path stays as it is: {parts:?}");
+    assert_eq!(
+        join(&[&joined]),
+        joined,
+        "a joined path stays as it is: {parts:?}"
+    );
 
     let mut variables = defaults();
     // The first line may be a configuration of its own.

@@ -24,7 +24,10 @@ pub fn settings(data: &[u8]) {
         assert!(!problem.to_string().is_empty());
     }
     for missing in missing_required(&input.job_type, &input.settings) {
-        assert!(input.settings.get(&missing).is_none_or(Value::is_null), "{missing}");
+        assert!(
+            input.settings.get(&missing).is_none_or(Value::is_null),
+            "{missing}"
+        );
     }
     // The list of job types goes to clients as it is, and comes back from none of them changed.
     let wire = serde_json::to_vec(&input.job_type).expect("a job type is JSON");

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use tablao_fuzz_bodies::TARGETS;
 
 fn folder(kind: &str, target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind).join(target)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(kind)
+        .join(target)
 }
 
 /// The files of a folder, in order. One that is not there is an empty one.
@@ -83,7 +86,13 @@ fn every_target_has_its_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("fuzz has a manifest");
     for (target, _) in TARGETS {
-        assert!(manifest.contains(&format!("name = \"{target}\"")), "{target}");
-        assert!(root.join(format!("fuzz_targets/{target}.rs")).is_file(), "{target}");
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"")),
+            "{target}"
+        );
+        assert!(
+            root.join(format!("fuzz_targets/{target}.rs")).is_file(),
+            "{target}"
+        );
     }
 }
