@@ -32,6 +32,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "benches",
         &["core", "journal", "projections", "jobtypes", "net", "agent"],
     ),
+    (
+        "fuzz/bodies",
+        &["core", "journal", "projections", "jobtypes", "net"],
+    ),
 ];
 
 struct File {

@@ -362,4 +362,6 @@ fn attempt_of(update: &TaskUpdate) -> &str {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bincode::config::{self, Configuration};
+use bincode::config::{self, Config};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -241,8 +241,13 @@ struct Head {
     tasks: u32,
 }
 
-const CONFIG: Configuration = config::standard();
+/// The most that one value may take in memory, so that a length that is made up asks for no more.
+const DECODED_BYTES_MAX: usize = 1 << 30;
 const MARK: u8 = 0x54;
+
+fn config() -> impl Config {
+    config::standard().with_limit::<DECODED_BYTES_MAX>()
+}
 
 /// A byte that says: one step further.
 pub(crate) fn write_mark(to: &mut impl Write) -> io::Result<()> {
@@ -256,13 +261,13 @@ pub(crate) fn read_mark(from: &mut impl Read) -> Option<()> {
 }
 
 fn write<T: Serialize>(to: &mut impl Write, value: &T) -> io::Result<()> {
-    bincode::serde::encode_into_std_write(value, to, CONFIG)
+    bincode::serde::encode_into_std_write(value, to, config())
         .map(|_| ())
         .map_err(io::Error::other)
 }
 
 fn read<T: DeserializeOwned>(from: &mut impl Read) -> Option<T> {
-    bincode::serde::decode_from_std_read(from, CONFIG).ok()
+    bincode::serde::decode_from_std_read(from, config()).ok()
 }
 
 pub(crate) fn write_declared(

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tablao_core::{
     Actor, Answer, JobId, JobStatus, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId,
     codec, decide::Asker, entity::JobSource, event::Body, request::NewJob,
@@ -102,6 +103,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A job of fewer tasks is cut into pieces on the spot; for a larger one that takes long enough to
 /// hold up a thread that serves workers.
 const TASKS_CUT_IN_PASSING: usize = 1000;
+/// How many pieces of a large job are with the engine at once. Workers wait behind them.
+const PIECES_AT_ONCE: usize = 2;
 /// Below this much free space submissions are refused, and a reserve stays for workers' reports.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -333,15 +336,20 @@ impl Node {
         let Some(there) = Self::tasks_there(engine, id) else {
             return Ok(Ok(Answer::Job(id)));
         };
-        for chunk in pieces {
-            if (chunk.first_number as usize) < there {
-                continue;
+        // A few at once: the engine decides one while the one before is synced and folded. They
+        // are sent in order, and one that follows a refused one is refused as well.
+        let mut left = (pieces.into_iter()).filter_map(|piece| submission::from_task(piece, there));
+        let mut asked = FuturesOrdered::new();
+        loop {
+            for chunk in left.by_ref().take(PIECES_AT_ONCE - asked.len()) {
+                let chunk = Box::new(chunk);
+                asked.push_back(engine.ask(ask(Request::AddTasks { job: id, chunk })));
             }
-            let request = Request::AddTasks {
-                job: id,
-                chunk: Box::new(chunk),
+            let Some(answer) = asked.next().await else {
+                break;
             };
-            if let Err(refusal) = engine.ask(ask(request)).await? {
+            if let Err(refusal) = answer? {
+                while asked.next().await.is_some() {}
                 let reason = refusal.to_string();
                 let _ = engine
                     .ask(ask(Request::AbandonJob { job: id, reason }))

@@ -146,8 +146,9 @@ fn chunk(tasks: Vec<CompiledTask>) -> TaskChunk {
     }
 }
 
-/// How large the bodies of one chunk may be: a decision must fit a batch of 1 MiB.
-const CHUNK_BYTES_MAX: usize = 512 << 10;
+/// How large the bodies of one chunk may be, unless a single task is larger. A decision must fit a
+/// batch of 1 MiB, but workers' asks wait behind each: this much takes the engine a millisecond.
+const CHUNK_BYTES_MAX: usize = 128 << 10;
 
 /// Cuts a chunk into pieces that each fit one decision.
 pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
@@ -203,4 +204,91 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
         from = until;
     }
     pieces
+}
+
+/// What is left of a piece where the job has its first tasks already, perhaps cut elsewhere by
+/// another build.
+pub(crate) fn from_task(mut piece: TaskChunk, there: usize) -> Option<TaskChunk> {
+    let skipped = there.saturating_sub(piece.first_number as usize);
+    if skipped >= piece.tasks.len() {
+        return None;
+    }
+    piece.first_number += u32::try_from(skipped).expect("fewer than the piece has");
+    piece.tasks.drain(..skipped);
+    piece.detail.names.drain(..skipped);
+    piece.detail.commands_of.drain(..skipped);
+    Some(piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(tasks: u32) -> TaskChunk {
+        let task = |number: u32| CompiledTask {
+            uuid: uuid::Uuid::from_u128(u128::from(number) + 1),
+            name: format!("task {number}"),
+            task_type: "misc".to_owned(),
+            priority: 50,
+            depends_on: Vec::new(),
+            // Every tenth list is one that all of those share.
+            commands_json: format!(
+                "[{:?}]",
+                "x".repeat(900) + &(number % 10 * number).to_string()
+            ),
+            steps_total: 1,
+            frames: None,
+        };
+        super::chunk((0..tasks).map(task).collect())
+    }
+
+    /// The name and the commands of each task, by its number.
+    fn told(pieces: &[TaskChunk]) -> Vec<(u32, String, String)> {
+        let of_piece = |piece: &TaskChunk| {
+            let tasks = piece.detail.names.iter().zip(&piece.detail.commands_of);
+            let told = tasks.enumerate().map(|(place, (name, list))| {
+                let commands = &piece.detail.command_lists[*list as usize];
+                (
+                    piece.first_number + place as u32,
+                    name.clone(),
+                    commands.clone(),
+                )
+            });
+            told.collect::<Vec<_>>()
+        };
+        pieces.iter().flat_map(of_piece).collect()
+    }
+
+    /// Protects tasks from other tasks' commands: cutting moves texts and counts places anew.
+    #[test]
+    fn pieces_say_what_the_whole_says() {
+        let whole = chunk(1_000);
+        let expected = told(std::slice::from_ref(&whole));
+        let pieces = split(whole);
+        assert!(pieces.len() > 3, "{} pieces", pieces.len());
+        assert_eq!(told(&pieces), expected);
+        for piece in &pieces {
+            let texts = piece.detail.command_lists.iter().map(String::len);
+            assert!(texts.sum::<usize>() <= CHUNK_BYTES_MAX);
+            let mut lists = piece.detail.command_lists.clone();
+            lists.sort();
+            lists.dedup();
+            assert_eq!(
+                lists.len(),
+                piece.detail.command_lists.len(),
+                "a list stands twice"
+            );
+        }
+    }
+
+    /// Protects a submission that was cut off from being refused by a build that cuts elsewhere.
+    #[test]
+    fn goes_on_in_the_middle_of_a_piece() {
+        let expected = told(&[chunk(1_000)]);
+        for there in [0, 1, 77, 500, 999, 1_000] {
+            let pieces = split(chunk(1_000)).into_iter();
+            let left: Vec<TaskChunk> = pieces.filter_map(|piece| from_task(piece, there)).collect();
+            assert_eq!(told(&left), expected[there..], "{there}");
+        }
+    }
 }

@@ -14,4 +14,5 @@ mod folder;
 mod harness;
 mod journals;
 mod lost_answer;
+mod scripts;
 mod start;
