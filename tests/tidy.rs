@@ -28,6 +28,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("jobtypes", &["core"]),
     ("net", &["core", "journal", "projections", "jobtypes"]),
     ("agent", &["core", "net", "journal"]),
+    (
+        "benches",
+        &["core", "journal", "projections", "jobtypes", "net", "agent"],
+    ),
 ];
 
 struct File {

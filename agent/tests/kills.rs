@@ -79,14 +79,21 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
     })
 }
 
-fn render_task(attempt: usize, blend: &Path, out: &Path, frames: i64) -> Value {
+/// A render of frames 1 to `frames`, which waits for its end before it begins frame `gate + 1`:
+/// however fast the machine is, there is something left when the kill comes.
+fn render_task(attempt: usize, blend: &Path, out: &Path, frames: i64, gate: i64) -> Value {
+    let wait = format!(
+        "import bpy, time\ndef wait(scene, *_):\n    while scene.frame_current > {gate}: \
+         time.sleep(0.05)\nbpy.app.handlers.render_pre.append(wait)"
+    );
     let mut task = task(
         "render",
         json!([{
             "name": "blender-render",
             "parameters": {
                 "exe": "blender", "exeArgs": "-b -y", "blendfile": blend,
-                "args": ["-o", out.join("f_"), "-F", "PNG", "-f", format!("1..{frames}")],
+                "args": ["--python-expr", wait, "-o", out.join("f_"), "-F", "PNG",
+                    "-f", format!("1..{frames}")],
             },
             "total_step_count": frames,
         }]),
@@ -133,7 +140,7 @@ fn published_files(out: &Path) -> BTreeMap<String, (u64, String)> {
 async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
     // Protects exactly-once frames: kills at different moments of a real render, and at the end
     // one publication per frame, unchanged files, no process and no staging folder left.
-    const FRAMES: i64 = 24;
+    const FRAMES: i64 = 40;
     let manager = Manager::start().await;
     let dir = tempfile::tempdir().unwrap();
     let (data, out, blend) = (
@@ -145,11 +152,12 @@ async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
     let mut known = BTreeMap::new();
     for round in 0..6 {
         let mark = format!("{}-{round}", dir.path().display());
+        // Room for the frames that this round waits for, and for two more.
+        let gate = (known.len() + round + 3) as i64;
         manager.change(|heard| {
             heard.tasks.clear();
-            heard
-                .tasks
-                .push_back(render_task(round, &blend, &out, FRAMES));
+            let task = render_task(round, &blend, &out, FRAMES, gate);
+            heard.tasks.push_back(task);
         });
         let before = manager.frames("render").len();
         let process = Process::start(&manager, &data, &mark);
@@ -186,12 +194,13 @@ async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
         known = now;
     }
     assert!(
-        !known.is_empty() && known.len() < 24,
+        !known.is_empty() && (known.len() as i64) < FRAMES,
         "the kills missed the render: {}",
         known.len()
     );
 
-    manager.change(|heard| heard.tasks.push_back(render_task(99, &blend, &out, FRAMES)));
+    let rest = render_task(99, &blend, &out, FRAMES, FRAMES);
+    manager.change(|heard| heard.tasks.push_back(rest));
     let process = Process::start(&manager, &data, "last");
     let end = manager.task_end("render").await;
     assert_eq!(end["taskStatus"], "completed", "{end}");

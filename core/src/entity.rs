@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use crate::{
-    AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, TaskId, TaskStatus,
-    Timestamp, UserId, WorkerId, WorkerStatus, event::StopCause, frames::FrameRanges,
-    status::TaskCounts,
+    AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
+    WorkerId, WorkerStatus, event::StopCause, status::TaskCounts,
 };
+
+pub use crate::tasks::{Task, Tasks};
 
 /// BLAKE3 of an encoded detail part; survives the detail's erasure.
 pub type DetailHash = Option<[u8; 32]>;
@@ -141,49 +141,6 @@ pub struct JobState {
     pub changed_at: Lsn,
     /// Position of the last change of its tasks.
     pub tasks_changed_at: Lsn,
-}
-
-/// A task of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    /// Its number in the job, never reused.
-    pub number: u32,
-    /// Its name to the outside.
-    pub uuid: TaskId,
-    /// Order in the job, from 1.
-    pub index: u32,
-    /// The generation of the job that made it.
-    pub generation: u32,
-    /// Task type, as an index into the farm's table of types.
-    pub task_type: u16,
-    /// Priority within the job; higher runs first.
-    pub priority: i32,
-    /// Where it stands.
-    pub status: TaskStatus,
-    /// Hash of what it does; equal hashes do equal work.
-    pub content_hash: [u8; 32],
-    /// Numbers of the tasks that must be completed first.
-    pub depends_on: SmallVec<[u32; 2]>,
-    /// Frames it renders.
-    pub frames: FrameRanges,
-    /// Steps in all.
-    pub steps_total: u32,
-    /// Steps done.
-    pub steps_completed: u32,
-    /// Workers that failed it.
-    pub failed_by: SmallVec<[WorkerId; 1]>,
-    /// The live attempt.
-    pub attempt: Option<AttemptId>,
-    /// The worker of the last attempt.
-    pub last_worker: Option<WorkerId>,
-    /// Attempts ended so far.
-    pub attempts_ended: u32,
-    /// The last ended attempt, and whether its own report ended it.
-    pub last_ended: Option<(AttemptId, bool)>,
-    /// No longer part of the job's present generation.
-    pub retired: bool,
-    /// Position of its last change.
-    pub changed_at: Lsn,
 }
 
 /// How a worker takes part in the protocol.
@@ -445,7 +402,7 @@ pub struct Job {
     /// What changes about it.
     pub state: JobState,
     /// Its tasks; the position is the task's number.
-    pub tasks: Vec<Task>,
+    pub tasks: Tasks,
     /// Tasks per status, retired ones left out.
     pub counts: TaskCounts,
     /// For each worker and task type, how many tasks of the job it failed.

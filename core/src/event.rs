@@ -17,7 +17,11 @@ use crate::{
     },
 };
 
-pub use crate::{kind::Event, parts::*};
+pub use crate::{
+    kind::Event,
+    new_tasks::{NewTask, NewTasks},
+    parts::*,
+};
 
 /// An event at its place, as every fold receives it.
 #[derive(Clone, Debug)]
@@ -85,7 +89,7 @@ facts! {
         /// Task types that the chunk names by index.
         types: Vec<String>,
         /// The tasks.
-        tasks: Vec<NewTask>,
+        tasks: NewTasks,
     }
     /// All tasks are there; the job may run.
     JobReady {

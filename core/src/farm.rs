@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AttemptId, JobId, Lsn, ManagerId, RequestId, TagId, TaskId, Timestamp, WorkerId,
+    AttemptId, JobId, Lsn, ManagerId, RequestId, ShotId, TagId, Task, TaskId, Timestamp, WorkerId,
+    crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
     entity::{
-        Attempt, Frame, FrameKey, Job, Manager, Placement, Policy, RemoteRequest, Tag, Task, Worker,
+        Attempt, Frame, FrameKey, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker,
     },
     schedule::Schedule,
+    task_index::TaskIndex,
+    unsettled::Unsettled,
 };
 
 /// What `decide` reads and `apply` changes.
@@ -28,9 +31,11 @@ pub struct Farm {
     pub(crate) next_sequence: u64,
     pub(crate) type_names: Vec<String>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
-    pub(crate) task_ids: BTreeMap<TaskId, (JobId, u32)>,
+    pub(crate) task_ids: TaskIndex,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) frames: BTreeMap<FrameKey, Frame>,
+    /// How many frames of a shot a job published last.
+    pub(crate) frames_of: BTreeMap<(JobId, ShotId), u32>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     pub(crate) tags: BTreeMap<TagId, Tag>,
     pub(crate) managers: BTreeMap<ManagerId, Manager>,
@@ -39,7 +44,10 @@ pub struct Farm {
     /// Idempotency keys and the job each stands for.
     pub(crate) keys: BTreeMap<[u8; 32], JobId>,
     pub(crate) schedule: Schedule,
+    pub(crate) crew: Crew,
+    /// The sum of the leaves of all entities but the unsettled ones.
     pub(crate) hash: SetHash,
+    pub(crate) unsettled: Unsettled,
 }
 
 /// The farm's own facts, as the digest sees them.
@@ -106,10 +114,10 @@ impl Farm {
     }
 
     /// A task by its outside name.
-    pub fn task(&self, id: TaskId) -> Option<(&Job, &Task)> {
-        let &(job, number) = self.task_ids.get(&id)?;
+    pub fn task(&self, id: TaskId) -> Option<(&Job, Task<'_>)> {
+        let (job, number) = self.task_ids.find(&self.jobs, id)?;
         let job = &self.jobs[&job];
-        Some((job, &job.tasks[number as usize]))
+        Some((job, job.tasks.at(number)))
     }
 
     /// Live attempts by id.
@@ -159,12 +167,7 @@ impl Farm {
 
     /// The digest of the whole farm.
     pub fn digest(&self) -> Digest {
-        self.hash.digest()
-    }
-
-    /// The sum behind the digest, for combining several journals into one root.
-    pub fn set_hash(&self) -> SetHash {
-        self.hash
+        self.set_hash().digest()
     }
 
     /// The digest of one job: itself, its tasks.
@@ -172,8 +175,8 @@ impl Farm {
         let job = self.jobs.get(&job)?;
         let mut hash = SetHash::default();
         hash.add(job_leaf(job));
-        for task in &job.tasks {
-            hash.add(task_leaf(job, task));
+        for task in job.tasks.iter() {
+            hash.add(task_leaf(job, &task));
         }
         Some(hash.digest())
     }
@@ -186,7 +189,7 @@ impl Farm {
             hash.add(job_leaf(job));
             job.tasks
                 .iter()
-                .for_each(|task| hash.add(task_leaf(job, task)));
+                .for_each(|task| hash.add(task_leaf(job, &task)));
         }
         self.attempts
             .values()
@@ -243,17 +246,21 @@ impl Farm {
 
     /// Some job that could run had its earliest start within this time: after `from`, until `to`.
     pub fn has_job_starting(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.jobs.values().any(|job| {
-            job.state.status.is_schedulable()
-                && (job.state.facts.not_before)
-                    .is_some_and(|not_before| from < not_before && not_before <= to)
-        })
+        (self.schedule.starting(from, to))
+            .filter_map(|id| self.jobs.get(&id))
+            .any(|job| job.state.status.is_schedulable())
     }
 
     /// Passes over a record of a kind that this build may skip.
     pub fn skip(&mut self, lsn: Lsn) {
         debug_assert_eq!(lsn, self.position.next(), "records are passed in order");
         self.position = lsn;
+    }
+
+    /// The job may be given workers, but for its earliest start.
+    pub(crate) fn may_run(&self, job: &Job) -> bool {
+        let has_room = (job.state.facts.limits.max_workers).is_none_or(|max| job.live < max);
+        has_room && self.is_eligible(job)
     }
 
     /// The job's status, holds and dependencies on other jobs let it run.
@@ -285,7 +292,7 @@ pub(crate) fn job_leaf(job: &Job) -> Leaf {
 }
 
 /// The leaf of a task: its facts, its job and the hash of its chunk's details.
-pub(crate) fn task_leaf(job: &Job, task: &Task) -> Leaf {
+pub(crate) fn task_leaf(job: &Job, task: &Task<'_>) -> Leaf {
     let chunk = job
         .state
         .chunks

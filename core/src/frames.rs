@@ -68,6 +68,44 @@ impl FrameRanges {
 
 impl fmt::Display for FrameRanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&FramesView(&self.0), f)
+    }
+}
+
+/// The frames of a task that lies packed among others: what [`FrameRanges`] says, borrowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FramesView<'a>(&'a [(i32, i32)]);
+
+impl<'a> FramesView<'a> {
+    pub(crate) const fn new(ranges: &'a [(i32, i32)]) -> Self {
+        Self(ranges)
+    }
+
+    /// The ranges.
+    pub const fn ranges(&self) -> &'a [(i32, i32)] {
+        self.0
+    }
+
+    /// No frames at all: the task renders none, or its frames are not known.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The task renders this frame.
+    pub fn contains(&self, number: i32) -> bool {
+        self.0
+            .iter()
+            .any(|&(first, last)| (first..=last).contains(&number))
+    }
+
+    /// The same, owned.
+    pub fn to_ranges(&self) -> FrameRanges {
+        FrameRanges(self.0.to_vec())
+    }
+}
+
+impl fmt::Display for FramesView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (first, last)) in self.0.iter().enumerate() {
             if position > 0 {
                 f.write_str(",")?;

@@ -27,6 +27,12 @@ pub mod schedule;
 pub mod status;
 
 mod apply;
+mod crew;
+mod new_tasks;
+mod task_index;
+mod task_rows;
+mod tasks;
+mod unsettled;
 
 pub use actor::{Actor, ActorKind, Via};
 pub use decide::{Answer, Decided, Env};
@@ -35,7 +41,9 @@ pub use digest::Digest;
 pub use event::{Event, Recorded};
 pub use farm::Farm;
 pub use ids::*;
+pub use new_tasks::{NewTask, NewTaskView, NewTasks};
 pub use position::{AttemptId, Lsn, Timestamp};
 pub use refusal::Refusal;
 pub use request::Request;
 pub use status::{JobStatus, TaskStatus, WorkerStatus};
+pub use tasks::{Task, Tasks};

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What events are made of: outcomes, causes, classes, and the shape of a new task.
+//! What events are made of: outcomes, causes and classes.
 //!
 //! Frozen like the events that hold them: variants are only ever added at the end.
 
 use serde::{Deserialize, Serialize};
-
-use crate::{TaskId, frames::FrameRanges};
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,25 +120,6 @@ pub enum StepsChange {
     Zero,
     /// All done.
     Total,
-}
-
-/// A new task in a chunk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NewTask {
-    /// Its name to the outside.
-    pub uuid: TaskId,
-    /// Index into the chunk's table of task types.
-    pub task_type: u16,
-    /// Priority within the job.
-    pub priority: i32,
-    /// Numbers of the tasks that must be completed first; they may come in later chunks.
-    pub depends_on: Vec<u32>,
-    /// Frames it renders.
-    pub frames: FrameRanges,
-    /// Steps in all.
-    pub steps_total: u32,
-    /// Hash of what it does.
-    pub content_hash: [u8; 32],
 }
 
 /// Bits of [`crate::event::FramePublished::flags`].

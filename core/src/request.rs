@@ -8,7 +8,7 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, NewTask},
+    event::{FailureClass, NewTasks},
 };
 
 /// A run of new tasks with their details.
@@ -19,7 +19,7 @@ pub struct TaskChunk {
     /// Task types that the tasks name by index.
     pub types: Vec<String>,
     /// The tasks.
-    pub tasks: Vec<NewTask>,
+    pub tasks: NewTasks,
     /// Their names and commands.
     pub detail: TasksDetail,
 }

@@ -11,14 +11,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
+    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp, WorkerId,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
         Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
-        Task, Worker,
+        Worker,
     },
     status::TaskCounts,
+    task_rows::{self, TaskRow},
+    tasks::Task,
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
@@ -89,9 +91,12 @@ impl Farm {
         let farm = std::iter::once_with(|| (vec![prefix::FARM], to_bytes(&self.farm_row())));
         let jobs = self.jobs.iter().flat_map(|(id, job)| {
             let state = (key(prefix::JOB, id.uuid().as_bytes()), to_bytes(&job.state));
-            let blocks = job.tasks.chunks(BLOCK as usize).map(move |tasks| {
+            let count = u32::try_from(job.tasks.len()).expect("numbers are u32");
+            let blocks = (0..count).step_by(BLOCK as usize).map(move |first| {
+                let last = (count - 1).min(first + (BLOCK - 1));
+                let tasks: Vec<Task<'_>> = job.tasks.range(first, last).collect();
                 let mut key = key(prefix::TASKS, id.uuid().as_bytes());
-                key.extend_from_slice(&tasks[0].number.to_be_bytes());
+                key.extend_from_slice(&first.to_be_bytes());
                 (key, to_bytes(&tasks))
             });
             std::iter::once(state).chain(blocks)
@@ -147,7 +152,7 @@ impl Farm {
             settled: self.settled,
             next_sequence: self.next_sequence,
             type_names: self.type_names.clone(),
-            hash: self.hash,
+            hash: self.set_hash(),
         }
     }
 
@@ -200,7 +205,7 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
 pub struct Assembly {
     row: Option<FarmRow>,
     states: Vec<JobState>,
-    tasks: BTreeMap<[u8; 16], Vec<Task>>,
+    tasks: BTreeMap<[u8; 16], Vec<TaskRow>>,
     farm: Farm,
 }
 
@@ -295,12 +300,12 @@ fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
 
 impl Farm {
     /// Takes a job in, with what follows from its tasks.
-    fn restore_job(&mut self, state: JobState, mut tasks: Vec<Task>) -> Result<(), Error> {
+    fn restore_job(&mut self, state: JobState, mut rows: Vec<TaskRow>) -> Result<(), Error> {
         let id = state.facts.job;
-        tasks.sort_unstable_by_key(|task| task.number);
+        rows.sort_unstable_by_key(|task| task.number);
         let mut counts = TaskCounts::default();
         let mut failures = BTreeMap::new();
-        for (position, task) in tasks.iter().enumerate() {
+        for (position, task) in rows.iter().enumerate() {
             if task.number as usize != position {
                 return Err(Error::Inconsistent("a job's tasks have gaps"));
             }
@@ -313,18 +318,25 @@ impl Farm {
             for &worker in &task.failed_by {
                 *failures.entry((worker, task.task_type)).or_insert(0) += 1;
             }
-            self.task_ids.insert(task.uuid, (id, task.number));
         }
+        let len = u32::try_from(rows.len())
+            .map_err(|_| Error::Inconsistent("a job has more tasks than numbers"))?;
         let job = Job {
             state,
-            tasks,
+            tasks: task_rows::unpack(rows),
             counts,
             failures,
             live: 0,
         };
         self.schedule.add_job(&job);
         self.schedule.add_tasks(&job, 0);
+        let blocked: Vec<(WorkerId, String)> = job.state.blocked.iter().cloned().collect();
+        for (worker, task_type) in blocked {
+            let task_type = self.intern_type(&task_type);
+            self.schedule.set_blocked(&job, worker, task_type, true);
+        }
         self.jobs.insert(id, job);
+        self.task_ids.add(&self.jobs, id, 0, len);
         Ok(())
     }
 
@@ -346,11 +358,15 @@ impl Farm {
         if claimed.any(|attempt| !self.attempts.contains_key(attempt)) {
             return Err(Error::Inconsistent("a worker runs an unknown attempt"));
         }
-        let mut running = (self.jobs.values())
-            .flat_map(|job| &job.tasks)
-            .filter_map(|task| task.attempt);
-        if running.any(|attempt| !self.attempts.contains_key(&attempt)) {
+        let mut running = (self.jobs.values()).flat_map(|job| job.tasks.running());
+        if running.any(|(_, attempt)| !self.attempts.contains_key(&attempt)) {
             return Err(Error::Inconsistent("a task runs an unknown attempt"));
+        }
+        for worker in self.workers.values() {
+            self.crew.join(worker);
+        }
+        for (key, frame) in &self.frames {
+            *self.frames_of.entry((frame.job, key.shot)).or_default() += 1;
         }
         Ok(())
     }

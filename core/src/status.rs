@@ -166,6 +166,11 @@ impl TaskCounts {
         self.0[status.index()] += 1;
     }
 
+    /// `count` more tasks in `status`.
+    pub fn add_many(&mut self, status: TaskStatus, count: u32) {
+        self.0[status.index()] += count;
+    }
+
     /// `count` tasks go from one status to another.
     pub fn shift(&mut self, from: TaskStatus, to: TaskStatus, count: u32) {
         self.0[from.index()] -= count;

@@ -145,7 +145,7 @@ fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
     TaskChunk {
         first_number: 0,
         types,
-        tasks: new_tasks,
+        tasks: new_tasks.into(),
         detail,
     }
 }
@@ -159,7 +159,7 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
     let mut bytes = usize::MAX;
     // Which list of the whole chunk stands where in the piece at hand.
     let mut lists: BTreeMap<u32, u32> = BTreeMap::new();
-    for (position, (task, name)) in chunk.tasks.into_iter().zip(chunk.detail.names).enumerate() {
+    for (position, (task, name)) in chunk.tasks.iter().zip(chunk.detail.names).enumerate() {
         let list = chunk.detail.commands_of[position];
         let text = &chunk.detail.command_lists[list as usize];
         let size = 96
@@ -190,7 +190,13 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
         bytes += size;
         piece.detail.names.push(name);
         piece.detail.commands_of.push(place);
-        piece.tasks.push(task);
+    }
+    // Each piece keeps its own part of the packed tasks; names and parts end at the same places.
+    let mut from = 0;
+    for piece in &mut pieces {
+        let until = from + piece.detail.names.len();
+        piece.tasks = chunk.tasks.part(from..until);
+        from = until;
     }
     pieces
 }

@@ -4,7 +4,7 @@
 
 mod hierarchy;
 
-use hierarchy::{Above, Below, image, settled, until, verify, wait_until_level};
+use hierarchy::{Above, Below, JournalFolder, image, settled, until, verify, wait_until_level};
 use serde_json::json;
 use tablao_core::{
     Actor, ActorKind, Event, Request, Via, codec, decide::Asker, entity::RemoteVerb,
@@ -353,9 +353,11 @@ fn jobs_that_are_elsewhere_can_be_spoken_of() {
     let mut own = placed(&above, &below);
     own.facts.job = tablao_core::JobId::new(tablao_net::clock::new_id());
     own.facts.source = tablao_core::entity::JobSource::Submitted;
-    for task in &mut own.chunk.tasks {
+    let mut tasks = own.chunk.tasks.to_vec();
+    for task in &mut tasks {
         task.uuid = tablao_core::TaskId::new(tablao_net::clock::new_id());
     }
+    own.chunk.tasks = tasks.into();
     let own_id = own.facts.job.to_string();
     let engine = below.node.site.clone().unwrap();
     let accepted = below.node.accept_job(&engine, own, actor, asker, None);
@@ -444,7 +446,7 @@ fn a_manager_does_not_follow_another_server() {
 #[test]
 fn a_mirror_begins_at_the_first_record_and_can_be_made_anew() {
     let above = Above::new();
-    let alone = Below::on(tempfile::tempdir().unwrap(), None);
+    let alone = Below::on(JournalFolder::new(), None);
     let engine = alone.node.site.clone().unwrap();
     for number in 0..50 {
         let tag = tablao_core::TagId::new(tablao_net::clock::new_id());

@@ -256,8 +256,7 @@ impl ReadModel {
             .and_then(|touched| Some((touched, self.farm.jobs().get(&touched.job)?)))
             .map(|(touched, job)| {
                 (touched.ranges.iter())
-                    .filter_map(|&(first, last)| job.tasks.get(first as usize..=last as usize))
-                    .flatten()
+                    .flat_map(|&(first, last)| job.tasks.range(first, last))
                     .map(|task| u64::from(task.steps_completed))
                     .sum()
             })

@@ -67,7 +67,7 @@ pub struct TaskView<'a> {
     /// Its job's facts.
     pub job: &'a Job,
     /// Its facts.
-    pub task: &'a Task,
+    pub task: Task<'a>,
     /// Its name.
     pub name: &'a str,
     /// Its commands, as JSON text of a list.
@@ -144,7 +144,7 @@ impl JobTasks {
     pub(crate) fn view<'a>(
         &'a self,
         job: &'a Job,
-        task: &'a Task,
+        task: Task<'a>,
         task_type: &'a str,
     ) -> TaskView<'a> {
         let after = self

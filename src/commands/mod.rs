@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod bench;
 mod completions;
 mod demo;
 mod farm;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Managers(frames::Managers),
     Journal(journal::Journal),
     Replay(replay::Replay),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -57,6 +59,7 @@ impl Command {
             Self::Managers(command) => command.run(),
             Self::Journal(command) => command.run(),
             Self::Replay(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }
     }

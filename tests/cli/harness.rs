@@ -11,7 +11,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::folder::JournalFolder;
 
 /// Far more than anything here takes, also on a machine that does much else.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -82,7 +83,8 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
 /// A farm of its own, in a folder of its own.
 pub(crate) struct Farm {
     child: Child,
-    folder: TempDir,
+    /// Dropped after the process has ended: then its journals are read.
+    folder: JournalFolder,
     pub(crate) url: String,
 }
 
@@ -93,7 +95,7 @@ impl Farm {
 
     /// Starts it in a data directory that is prepared first.
     pub(crate) fn start_with(workers: u32, prepare: impl FnOnce(&Path)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = JournalFolder::new();
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).expect("a folder");
         prepare(&data);

@@ -8,6 +8,9 @@
 )]
 
 mod client;
+#[path = "../journal_reader/folder.rs"]
+#[allow(dead_code, reason = "shared with tests that use other parts of it")]
+mod folder;
 mod harness;
 mod journals;
 mod lost_answer;

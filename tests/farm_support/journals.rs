@@ -3,6 +3,13 @@
 //!
 //! Uses the same reader and fold as the program, and counts what the journal says for itself.
 
+#[allow(
+    dead_code,
+    reason = "the process tests keep their folders by other means"
+)]
+#[path = "../journal_reader/folder.rs"]
+mod folder;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +41,7 @@ pub(crate) fn verify(folder: &Path) -> Verified {
     super::until("both readers to see the same journal", || {
         let verified = reader(folder).verify();
         let verified = verified.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let python = in_python(folder);
+        let python = folder::in_python(folder);
         let same_end = python["next"].as_u64() == Some(verified.next.get());
         if same_end {
             assert_eq!(
@@ -47,19 +54,6 @@ pub(crate) fn verify(folder: &Path) -> Verified {
         }
         same_end.then_some(verified)
     })
-}
-
-/// What the reader that was written from FORMAT.md alone says.
-fn in_python(folder: &Path) -> serde_json::Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journal_reader/read_journal.py");
-    let output = std::process::Command::new("python3")
-        .arg(script)
-        .arg(folder)
-        .output()
-        .expect("python3 is on PATH: run `make setup-test`");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}: {said}", folder.display());
-    serde_json::from_slice(&output.stdout).expect("the reader prints JSON")
 }
 
 /// Every event of the site journal.

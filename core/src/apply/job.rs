@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use smallvec::SmallVec;
+use uuid::Uuid;
 
 use crate::{
-    Farm, JobId, JobStatus, Lsn, Recorded, TaskStatus,
-    digest::{Domain, Leaf},
-    entity::{Job, JobState, Task},
+    Farm, JobId, JobStatus, Lsn, Recorded, ShotId, TaskStatus,
+    entity::{FrameKey, Job, JobState, Tasks},
     event::{JobAccepted, TasksAdded},
-    farm::{job_leaf, task_leaf},
     status::TaskCounts,
+    tasks::TaskState,
 };
 
 impl Farm {
@@ -31,13 +30,13 @@ impl Farm {
                 changed_at: recorded.lsn,
                 tasks_changed_at: Lsn::ORIGIN,
             },
-            tasks: Vec::new(),
+            tasks: Tasks::default(),
             counts: TaskCounts::default(),
             failures: BTreeMap::new(),
             live: 0,
         };
         self.schedule.add_job(&job);
-        self.hash.add(job_leaf(&job));
+        self.unsettled.new_job(event.facts.job);
         self.jobs.insert(event.facts.job, job);
     }
 
@@ -51,72 +50,72 @@ impl Farm {
             debug_assert!(false, "tasks are added to a job that is not there");
             return;
         };
-        let first = job.tasks.len();
+        let first = event.first_number;
         debug_assert_eq!(
-            first, event.first_number as usize,
+            job.tasks.len(),
+            first as usize,
             "chunks of tasks are in order"
         );
-        self.hash.remove(job_leaf(job));
-        job.state
-            .chunks
-            .push((event.first_number, recorded.detail_hash));
+        self.unsettled.job_changes(&mut self.hash, job);
+        job.state.chunks.push((first, recorded.detail_hash));
         job.state.tasks_changed_at = recorded.lsn;
-        self.hash.add(job_leaf(job));
-        for (number, new) in (event.first_number..).zip(&event.tasks) {
-            let task = Task {
-                number,
-                uuid: new.uuid,
-                index: number + 1,
-                generation: event.generation,
-                task_type: types[usize::from(new.task_type)],
-                priority: new.priority,
-                status: TaskStatus::Queued,
-                content_hash: new.content_hash,
-                depends_on: SmallVec::from_slice(&new.depends_on),
-                frames: new.frames.clone(),
-                steps_total: new.steps_total,
-                steps_completed: 0,
-                failed_by: SmallVec::new(),
-                attempt: None,
-                last_worker: None,
-                attempts_ended: 0,
-                last_ended: None,
-                retired: false,
-                changed_at: recorded.lsn,
-            };
-            job.counts.add(TaskStatus::Queued);
-            self.hash.add(task_leaf(job, &task));
-            self.task_ids.insert(new.uuid, (event.job, number));
-            job.tasks.push(task);
+        let states = (event.tasks.iter()).map(|new| {
+            let task_type = types[usize::from(new.task_type)];
+            TaskState::new(task_type, new.priority, recorded.lsn)
+        });
+        let states: Vec<TaskState> = states.collect();
+        let len = u32::try_from(states.len()).expect("a run of tasks fits one decision");
+        (job.tasks).push(event.generation, event.tasks.clone(), states);
+        job.counts.add_many(TaskStatus::Queued, len);
+        for number in first..first + len {
+            self.unsettled.new_task(job, number);
         }
         self.schedule.add_tasks(job, first);
+        (self.task_ids).add(&self.jobs, event.job, first, len);
         self.refresh_lanes(event.job);
     }
 
     pub(super) fn job_purged(&mut self, id: JobId) {
+        self.task_ids.remove(&self.jobs, id);
         let Some(job) = self.jobs.remove(&id) else {
             debug_assert!(false, "a job is purged that is not there");
             return;
         };
-        self.hash.remove(job_leaf(&job));
-        for task in &job.tasks {
-            self.hash.remove(task_leaf(&job, task));
-            self.task_ids.remove(&task.uuid);
-        }
-        let gone: Vec<_> = self
-            .frames
-            .iter()
-            .filter(|(_, frame)| frame.job == id)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
+        self.unsettled.job_goes(&mut self.hash, &job);
+        for key in self.frames_last_published_by(id) {
             if let Some(frame) = self.frames.remove(&key) {
-                self.hash.remove(Leaf::of(Domain::Frame, &(&key, &frame)));
+                self.unsettled.frame_goes(&mut self.hash, &key, &frame);
             }
         }
         self.schedule.remove_job(&job);
         for waiting in self.schedule.waiting_for(id) {
             self.refresh_lanes(waiting);
         }
+    }
+
+    /// The frames that go with a job, and the counts of them.
+    fn frames_last_published_by(&mut self, id: JobId) -> Vec<FrameKey> {
+        let (least, greatest) = (Uuid::nil(), Uuid::max());
+        let shots: Vec<ShotId> = (self.frames_of)
+            .range((id, ShotId::new(least))..=(id, ShotId::new(greatest)))
+            .map(|(&(_, shot), _)| shot)
+            .collect();
+        let mut keys = Vec::new();
+        for shot in shots {
+            self.frames_of.remove(&(id, shot));
+            let first = FrameKey {
+                shot,
+                output: String::new(),
+                view: String::new(),
+                number: i32::MIN,
+            };
+            let frames = (self.frames.range(first..)).take_while(|(key, _)| key.shot == shot);
+            keys.extend(
+                frames
+                    .filter(|(_, frame)| frame.job == id)
+                    .map(|(key, _)| key.clone()),
+            );
+        }
+        keys
     }
 }

@@ -10,10 +10,10 @@ mod task;
 mod worker;
 
 use crate::{
-    Event, Farm, JobId, Recorded, TaskStatus,
+    Event, Farm, JobId, Recorded, Timestamp, WorkerId,
     digest::{Domain, Leaf},
     entity::{Job, Manager, Placement, RemoteRequest, Tag},
-    farm::{job_leaf, task_leaf},
+    tasks::TaskChange,
 };
 
 impl Farm {
@@ -25,7 +25,19 @@ impl Farm {
             "events are applied in order"
         );
         self.position = recorded.lsn;
-        self.time = recorded.at;
+        self.pass_time(recorded.at);
+        self.fold(recorded);
+        self.settle_excess();
+    }
+
+    /// Jobs whose earliest start has come take their places in the lanes.
+    fn pass_time(&mut self, now: Timestamp) {
+        let before = std::mem::replace(&mut self.time, now);
+        let due: Vec<JobId> = self.schedule.starting(before, now).collect();
+        due.into_iter().for_each(|job| self.refresh_lanes(job));
+    }
+
+    fn fold(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Decision(facts) => {
                 if let (Some(key), Some(job)) = (facts.key, facts.key_job) {
@@ -121,18 +133,22 @@ impl Farm {
                 self.change_job(recorded, facts.job, |job| {
                     job.state.blocked.insert(entry);
                 });
+                self.set_blocked(facts.job, facts.worker, &facts.task_type, true);
             }
             Event::WorkerUnblocked(facts) => {
                 let entry = (facts.worker, facts.task_type.clone());
                 self.change_job(recorded, facts.job, |job| {
                     job.state.blocked.remove(&entry);
                 });
+                self.set_blocked(facts.job, facts.worker, &facts.task_type, false);
             }
 
             Event::TasksChanged(facts) => self.tasks_changed(recorded, facts),
             Event::TaskPriorityChanged(facts) => {
                 let to = facts.to;
-                self.change_task(recorded, facts.job, facts.task, |task| task.priority = to);
+                self.change_task(recorded, facts.job, facts.task, |task| {
+                    task.state.priority = to;
+                });
                 self.refresh_lanes(facts.job);
             }
             Event::FailuresCleared(facts) => self.failures_cleared(recorded, facts),
@@ -142,7 +158,7 @@ impl Farm {
             Event::StepsAdvanced(facts) => {
                 let to = facts.to;
                 self.change_task(recorded, facts.job, facts.task, |task| {
-                    task.steps_completed = to
+                    task.state.steps_completed = to;
                 });
             }
             Event::AttemptEnded(facts) => self.attempt_ended(recorded, facts),
@@ -257,10 +273,9 @@ impl Farm {
             debug_assert!(false, "an event names a job that is not there");
             return;
         };
-        self.hash.remove(job_leaf(job));
+        self.unsettled.job_changes(&mut self.hash, job);
         change(job);
         job.state.changed_at = recorded.lsn;
-        self.hash.add(job_leaf(job));
         self.refresh_lanes(id);
     }
 
@@ -270,7 +285,7 @@ impl Farm {
         recorded: &Recorded,
         id: JobId,
         number: u32,
-        change: impl FnOnce(&mut crate::entity::Task),
+        change: impl FnOnce(&mut TaskChange<'_>),
     ) {
         let Some(job) = self.jobs.get_mut(&id) else {
             debug_assert!(false, "an event names a job that is not there");
@@ -280,26 +295,33 @@ impl Farm {
             debug_assert!(false, "an event names a task that is not there");
             return;
         };
-        self.hash.remove(task_leaf(job, task));
-        self.schedule.before_task_change(id, task);
-        let from: TaskStatus = task.status;
-        let task = &mut job.tasks[number as usize];
-        change(task);
-        task.changed_at = recorded.lsn;
-        let to = task.status;
-        if !task.retired && from != to {
+        let (from, retired) = (task.status, task.retired);
+        self.schedule.before_task_change(job, &task);
+        self.unsettled.task_changes(&mut self.hash, job, number);
+        let mut task = (job.tasks.change(number)).expect("it was there a moment ago");
+        change(&mut task);
+        task.state.changed_at = recorded.lsn;
+        let to = task.state.status;
+        if !retired && from != to {
             job.counts.shift(from, to, 1);
         }
-        self.hash.add(task_leaf(job, &job.tasks[number as usize]));
         self.schedule.after_task_change(job, number, from);
+    }
+
+    fn set_blocked(&mut self, job: JobId, worker: WorkerId, task_type: &str, blocked: bool) {
+        let task_type = self.intern_type(task_type);
+        if let Some(job) = self.jobs.get(&job) {
+            self.schedule.set_blocked(job, worker, task_type, blocked);
+        }
     }
 
     pub(crate) fn refresh_lanes(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
-        let eligible = self.is_eligible(job);
-        self.schedule.refresh_lanes(job, eligible);
+        let has_begun = (job.state.facts.not_before).is_none_or(|start| start <= self.time);
+        let may_run = has_begun && self.may_run(job);
+        self.schedule.refresh_lanes(job, may_run);
     }
 
     fn put_tag(&mut self, recorded: &Recorded, id: crate::TagId) {

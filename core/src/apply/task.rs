@@ -2,14 +2,12 @@
 //! Folding what happens to tasks, their attempts and their frames.
 
 use crate::{
-    AttemptId, Farm, JobId, Recorded, TaskStatus,
-    digest::{Domain, Leaf},
-    entity::{Attempt, AttemptState, Frame, Task},
+    AttemptId, Farm, JobId, Recorded, ShotId, TaskStatus,
+    entity::{Attempt, AttemptState, Frame},
     event::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
-        FailuresCleared, FramePublished, StepsChange, TasksChanged, ThumbnailStored,
+        FailuresCleared, FramePublished, TasksChanged, ThumbnailStored,
     },
-    farm::job_leaf,
 };
 
 impl Farm {
@@ -17,9 +15,12 @@ impl Farm {
         for &(first, last) in &event.ranges {
             for number in first..=last {
                 self.change_task(recorded, event.job, number, |task| {
-                    debug_assert_eq!(task.status, event.from, "the event says what was before");
-                    task.status = event.to;
-                    change_steps(task, event.steps);
+                    debug_assert_eq!(
+                        task.state.status, event.from,
+                        "the event says what was before"
+                    );
+                    task.state.status = event.to;
+                    task.change_steps(event.steps);
                 });
             }
         }
@@ -32,17 +33,18 @@ impl Farm {
                 let Some(job) = self.jobs.get_mut(&event.job) else {
                     return;
                 };
-                let task = &job.tasks[number as usize];
-                let task_type = task.task_type;
-                for worker in task.failed_by.clone() {
-                    if let Some(count) = job.failures.get_mut(&(worker, task_type)) {
+                let Some(task) = job.tasks.get(number as usize) else {
+                    return;
+                };
+                for &worker in task.failed_by {
+                    if let Some(count) = job.failures.get_mut(&(worker, task.task_type)) {
                         *count -= 1;
                         if *count == 0 {
-                            job.failures.remove(&(worker, task_type));
+                            job.failures.remove(&(worker, task.task_type));
                         }
                     }
                 }
-                self.change_task(recorded, event.job, number, |task| task.failed_by.clear());
+                self.change_task(recorded, event.job, number, |task| task.clear_failed_by());
             }
         }
         self.refresh_lanes(event.job);
@@ -67,19 +69,19 @@ impl Farm {
             start_within_ms: event.start_within_ms,
             assigned_at: recorded.at,
         };
-        self.hash.add(Leaf::of(Domain::Attempt, &attempt));
+        self.unsettled.new_attempt(id);
         self.attempts.insert(id, attempt);
         self.change_task(recorded, event.job, event.task, |task| {
-            task.status = TaskStatus::Active;
-            task.attempt = Some(id);
-            task.last_worker = Some(event.worker);
+            task.state.status = TaskStatus::Active;
+            task.set_attempt(Some(id));
+            task.state.set_last_worker(Some(event.worker));
         });
         if let Some(job) = self.jobs.get_mut(&event.job) {
             job.live += 1;
         }
         self.tasks_moved(recorded, event.job);
-        self.change_worker(recorded, event.worker, |worker| {
-            worker.attempts.insert(id);
+        self.change_attempts(recorded, event.worker, |attempts| {
+            attempts.insert(id);
         });
     }
 
@@ -101,14 +103,13 @@ impl Farm {
             debug_assert!(false, "an event names an attempt that is not live");
             return;
         };
-        self.hash.remove(Leaf::of(Domain::Attempt, attempt));
+        self.unsettled.attempt_changes(&mut self.hash, attempt);
         change(attempt);
-        self.hash.add(Leaf::of(Domain::Attempt, attempt));
     }
 
     pub(super) fn attempt_ended(&mut self, recorded: &Recorded, event: &AttemptEnded) {
         if let Some(attempt) = self.attempts.remove(&event.attempt) {
-            self.hash.remove(Leaf::of(Domain::Attempt, &attempt));
+            self.unsettled.attempt_goes(&mut self.hash, &attempt);
         } else {
             debug_assert!(false, "an attempt ends that is not live");
         }
@@ -118,14 +119,13 @@ impl Farm {
         );
         let mut newly_failed_type = None;
         self.change_task(recorded, event.job, event.task, |task| {
-            task.status = event.task_to;
-            task.attempt = None;
-            task.attempts_ended += 1;
-            task.last_ended = Some((event.attempt, own_report));
-            change_steps(task, event.steps);
-            if event.counts_as_failure && !task.failed_by.contains(&event.worker) {
-                task.failed_by.push(event.worker);
-                newly_failed_type = Some(task.task_type);
+            task.state.status = event.task_to;
+            task.set_attempt(None);
+            task.state.attempts_ended += 1;
+            task.state.set_last_ended(Some((event.attempt, own_report)));
+            task.change_steps(event.steps);
+            if event.counts_as_failure && task.add_failed_by(event.worker) {
+                newly_failed_type = Some(task.task_type());
             }
         });
         if let Some(job) = self.jobs.get_mut(&event.job) {
@@ -135,40 +135,53 @@ impl Farm {
             }
         }
         self.tasks_moved(recorded, event.job);
-        self.change_worker(recorded, event.worker, |worker| {
-            worker.attempts.remove(&event.attempt);
+        self.change_attempts(recorded, event.worker, |attempts| {
+            attempts.remove(&event.attempt);
         });
     }
 
     /// Notes on the job that its tasks changed, and brings its lanes up to date.
     fn tasks_moved(&mut self, recorded: &Recorded, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            self.hash.remove(job_leaf(job));
+            self.unsettled.job_changes(&mut self.hash, job);
             job.state.tasks_changed_at = recorded.lsn;
-            self.hash.add(job_leaf(job));
         }
         self.refresh_lanes(id);
     }
 
     pub(super) fn frame_published(&mut self, recorded: &Recorded, event: &FramePublished) {
-        let old = self.frames.get(&event.key);
-        let frame = Frame {
+        let mut frame = Frame {
             job: event.job,
             task: event.task,
             attempt: event.attempt,
             size: event.size,
             hash: event.hash,
-            publications: old.map_or(0, |frame| frame.publications) + 1,
+            publications: 1,
             thumbnail: None,
             detail: recorded.detail_hash,
         };
-        if let Some(old) = old {
-            self.hash
-                .remove(Leaf::of(Domain::Frame, &(&event.key, old)));
+        let shot = event.key.shot;
+        *self.frames_of.entry((event.job, shot)).or_default() += 1;
+        if let Some(old) = self.frames.get_mut(&event.key) {
+            self.unsettled
+                .frame_changes(&mut self.hash, &event.key, old);
+            frame.publications += old.publications;
+            let former = std::mem::replace(old, frame).job;
+            self.forget_frame_of(former, shot);
+        } else {
+            self.unsettled.new_frame(&event.key);
+            self.frames.insert(event.key.clone(), frame);
         }
-        self.hash
-            .add(Leaf::of(Domain::Frame, &(&event.key, &frame)));
-        self.frames.insert(event.key.clone(), frame);
+    }
+
+    /// A job no longer is the one that published some frame of a shot last.
+    fn forget_frame_of(&mut self, job: JobId, shot: ShotId) {
+        if let Some(count) = self.frames_of.get_mut(&(job, shot)) {
+            *count -= 1;
+            if *count == 0 {
+                self.frames_of.remove(&(job, shot));
+            }
+        }
     }
 
     pub(super) fn thumbnail_stored(&mut self, event: &ThumbnailStored) {
@@ -176,18 +189,8 @@ impl Farm {
             debug_assert!(false, "a thumbnail names a frame that is not there");
             return;
         };
-        self.hash
-            .remove(Leaf::of(Domain::Frame, &(&event.key, &*frame)));
+        self.unsettled
+            .frame_changes(&mut self.hash, &event.key, frame);
         frame.thumbnail = Some(event.hash);
-        self.hash
-            .add(Leaf::of(Domain::Frame, &(&event.key, &*frame)));
-    }
-}
-
-fn change_steps(task: &mut Task, change: StepsChange) {
-    match change {
-        StepsChange::Keep => {}
-        StepsChange::Zero => task.steps_completed = 0,
-        StepsChange::Total => task.steps_completed = task.steps_total,
     }
 }

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Farm, Recorded, WorkerId, WorkerStatus,
-    digest::{Domain, Leaf},
+    AttemptId, Farm, Recorded, WorkerId, WorkerStatus,
     entity::{Protocol, Worker},
     event::{WorkerRegistered, WorkerSignedOn},
 };
@@ -29,10 +28,15 @@ impl Farm {
             detail: recorded.detail_hash,
             changed_at: recorded.lsn,
         };
-        self.hash.add(Leaf::of(Domain::Worker, &worker));
-        if let Some(old) = self.workers.insert(event.worker, worker) {
-            self.hash.remove(Leaf::of(Domain::Worker, &old));
+        // An event that decide does not write twice for a worker, but a fold takes what comes.
+        if let Some(old) = self.workers.get(&event.worker) {
+            self.unsettled.worker_changes(&mut self.hash, old);
+            self.crew.leave(old);
+        } else {
+            self.unsettled.new_worker(event.worker);
         }
+        self.crew.join(&worker);
+        self.workers.insert(event.worker, worker);
     }
 
     pub(super) fn worker_signed_on(&mut self, recorded: &Recorded, event: &WorkerSignedOn) {
@@ -56,9 +60,26 @@ impl Farm {
             debug_assert!(false, "an event names a worker that is not there");
             return;
         };
-        self.hash.remove(Leaf::of(Domain::Worker, worker));
+        self.unsettled.worker_changes(&mut self.hash, worker);
+        self.crew.leave(worker);
         change(worker);
         worker.changed_at = recorded.lsn;
-        self.hash.add(Leaf::of(Domain::Worker, worker));
+        self.crew.join(worker);
+    }
+
+    /// Changes only what a worker runs: nothing that says what else it could run.
+    pub(crate) fn change_attempts(
+        &mut self,
+        recorded: &Recorded,
+        id: WorkerId,
+        change: impl FnOnce(&mut BTreeSet<AttemptId>),
+    ) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            debug_assert!(false, "an event names a worker that is not there");
+            return;
+        };
+        self.unsettled.worker_changes(&mut self.hash, worker);
+        change(&mut worker.attempts);
+        worker.changed_at = recorded.lsn;
     }
 }

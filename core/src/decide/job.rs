@@ -90,7 +90,7 @@ impl<'a> Plan<'a> {
             return unsound("tasks and their names differ in number".to_owned());
         }
         let mut ids = BTreeSet::new();
-        for (number, task) in (chunk.first_number..).zip(&chunk.tasks) {
+        for (number, task) in (chunk.first_number..).zip(chunk.tasks.iter()) {
             if usize::from(task.task_type) >= chunk.types.len() {
                 return unsound(format!("task {number} has no task type"));
             }
@@ -103,7 +103,7 @@ impl<'a> Plan<'a> {
                     "task {number} depends on a task that is not in the job"
                 ));
             }
-            if self.farm.task_ids.contains_key(&task.uuid) || !ids.insert(task.uuid) {
+            if self.farm.task(task.uuid).is_some() || !ids.insert(task.uuid) {
                 return unsound(format!("the id of task {number} is taken"));
             }
         }

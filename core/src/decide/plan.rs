@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use super::Env;
 use crate::{
     AttemptId, Detail, Event, Farm, JobId, JobStatus, TaskStatus,
-    entity::{Attempt, AttemptState, Job, Task},
+    entity::{Attempt, AttemptState, Job},
     event::{
         AttemptEnded, AttemptOutcome, AttemptStopRequested, FailuresCleared, JobStatusChanged,
         StepsChange, StopCause, TasksChanged, WorkerUnblocked,
     },
     machine::{Follow, REQUEUE_COMPLETED, job_row},
     status::TaskCounts,
+    tasks::Task,
 };
 
 /// What the rules read of a job, as it will be after the events so far.
@@ -115,7 +116,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The status that a task will have.
-    pub(super) fn task_status(&mut self, job: JobId, task: &Task) -> TaskStatus {
+    pub(super) fn task_status(&mut self, job: JobId, task: &Task<'_>) -> TaskStatus {
         let number = task.number;
         self.view(job)
             .changed
@@ -127,14 +128,19 @@ impl<'a> Plan<'a> {
     /// Moves all tasks of a job from one status to another, as ranges of numbers.
     fn move_tasks(&mut self, job: &'a Job, from: TaskStatus, to: TaskStatus, reason: &str) {
         let id = job.state.facts.job;
+        let view = self.view(id);
+        if view.counts.of(from) == 0 {
+            return;
+        }
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         let mut moved = 0;
         for task in job.tasks.iter().filter(|task| !task.retired) {
-            if self.task_status(id, task) != from {
+            let changed = view.changed.get(&task.number).copied();
+            if changed.unwrap_or(task.status) != from {
                 continue;
             }
             moved += 1;
-            self.view(id).changed.insert(task.number, to);
+            view.changed.insert(task.number, to);
             match ranges.last_mut() {
                 Some((_, last)) if *last + 1 == task.number => *last = task.number,
                 _ => ranges.push((task.number, task.number)),
@@ -163,7 +169,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Moves one task at rest.
-    pub(super) fn move_task(&mut self, job: JobId, task: &Task, to: TaskStatus, reason: &str) {
+    pub(super) fn move_task(&mut self, job: JobId, task: &Task<'_>, to: TaskStatus, reason: &str) {
         let from = self.task_status(job, task);
         let view = self.view(job);
         view.counts.shift(from, to, 1);
@@ -240,10 +246,10 @@ impl<'a> Plan<'a> {
     fn forget_failures(&mut self, job: &Job) {
         let id = job.state.facts.job;
         let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for task in job.tasks.iter().filter(|task| !task.failed_by.is_empty()) {
+        for (number, _) in job.tasks.failed() {
             match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == task.number => *last = task.number,
-                _ => ranges.push((task.number, task.number)),
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => ranges.push((number, number)),
             }
         }
         if !ranges.is_empty() {
@@ -259,7 +265,7 @@ impl<'a> Plan<'a> {
     }
 
     fn stop_live(&mut self, job: &Job, cause: StopCause, reason: &str) {
-        for id in job.tasks.iter().filter_map(|task| task.attempt) {
+        for (_, id) in job.tasks.running() {
             let attempt = &self.farm.attempts[&id];
             if attempt.state != AttemptState::Stopping && !self.ended.contains(&id) {
                 self.stop(attempt, cause, reason);
@@ -418,13 +424,12 @@ impl<'a> Plan<'a> {
 
     /// Some task of the job could be started once a worker asks, as this decision leaves it.
     fn something_can_start(&self, job: &Job, view: &JobView) -> bool {
-        let id = job.state.facts.job;
         let status = |number: u32| {
             let changed = view.changed.get(&number).copied();
-            changed.or_else(|| job.tasks.get(number as usize).map(|task| task.status))
+            changed.or_else(|| job.tasks.status(number))
         };
         let startable = |number: u32| {
-            let task = &job.tasks[number as usize];
+            let task = job.tasks.at(number);
             status(number).is_some_and(TaskStatus::is_runnable)
                 && !task.retired
                 && (task.depends_on.iter())
@@ -432,12 +437,10 @@ impl<'a> Plan<'a> {
         };
         let schedule = &self.farm.schedule;
         // The index knows the farm before this decision: what the decision changed is asked anew.
-        schedule.has_ready_task(id, |number| view.changed.contains_key(&number))
+        schedule.has_ready_task(job, |number| view.changed.contains_key(&number))
             || view.changed.iter().any(|(&number, &to)| match to {
                 TaskStatus::Queued | TaskStatus::SoftFailed => startable(number),
-                TaskStatus::Completed => {
-                    (schedule.dependents(id, number).iter()).any(|&waiting| startable(waiting))
-                }
+                TaskStatus::Completed => schedule.dependents(job, number).any(startable),
                 TaskStatus::Active
                 | TaskStatus::Canceled
                 | TaskStatus::Failed

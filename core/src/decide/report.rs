@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Answer, Plan, plan::Ending};
 use crate::{
-    AttemptId, Detail, Refusal, TaskStatus, WorkerId, WorkerStatus,
+    AttemptId, Detail, Refusal, TaskStatus, WorkerId,
     detail::NamedDetail,
     entity::{Attempt, AttemptState, FrameKey, Job, Protocol, Task},
     event::{
@@ -37,8 +37,8 @@ impl<'a> Plan<'a> {
                 status: TaskStatus::SoftFailed,
             });
         }
-        let Some(attempt) = self.attempt_meant(report, task) else {
-            return self.late(report, job, task);
+        let Some(attempt) = self.attempt_meant(report, &task) else {
+            return self.late(report, job, &task);
         };
         if attempt.state == AttemptState::Assigned {
             self.emit(AttemptStarted {
@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
                 ending.peak_memory_bytes = report.peak_memory_bytes;
                 self.end(attempt, ending);
             }
-            Some(TaskStatus::Failed) => self.failed(job, task, attempt, report),
+            Some(TaskStatus::Failed) => self.failed(job, &task, attempt, report),
             Some(TaskStatus::Queued | TaskStatus::Paused) => {
                 self.give_back(attempt, AttemptOutcome::Returned, words);
             }
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The live attempt that a report is about, or nothing when it comes too late.
-    fn attempt_meant(&self, report: &Report, task: &Task) -> Option<&'a Attempt> {
+    fn attempt_meant(&self, report: &Report, task: &Task<'_>) -> Option<&'a Attempt> {
         let farm = self.farm;
         let attempt = &farm.attempts[&task.attempt?];
         if attempt.worker != report.worker {
@@ -107,7 +107,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn late(&mut self, report: &Report, job: &Job, task: &Task) -> Decision {
+    fn late(&mut self, report: &Report, job: &Job, task: &Task<'_>) -> Decision {
         let ended = report.attempt.zip(task.last_ended);
         if let Some((named, (last, by_own_report))) = ended
             && named == last
@@ -189,7 +189,7 @@ impl<'a> Plan<'a> {
         );
     }
 
-    fn failed(&mut self, job: &'a Job, task: &'a Task, attempt: &'a Attempt, report: &Report) {
+    fn failed(&mut self, job: &'a Job, task: &Task<'_>, attempt: &'a Attempt, report: &Report) {
         let words = report
             .activity
             .clone()
@@ -244,7 +244,7 @@ impl<'a> Plan<'a> {
     /// The documented intent: block a worker at its B-th failed task of a type in a job, give a
     /// task up at the T-th worker that fails it, fail the job when nobody but workers that
     /// failed the task could run it.
-    fn judge(&self, job: &Job, task: &Task, worker: WorkerId) -> Verdict {
+    fn judge(&self, job: &Job, task: &Task<'_>, worker: WorkerId) -> Verdict {
         let policy = &self.farm.policy;
         let task_attempts_max =
             (job.state.facts.fail_policy.task_attempts_max).unwrap_or(policy.task_attempts_max);
@@ -295,30 +295,15 @@ impl<'a> Plan<'a> {
 
     /// Workers that could still run a task of this type in this job.
     fn candidates(&self, job: &Job, task_type: &str, failed_by: &BTreeSet<WorkerId>) -> usize {
-        self.farm
-            .workers
-            .values()
-            .filter(|worker| {
-                let present = !matches!(
-                    worker.status,
-                    None | Some(WorkerStatus::Offline | WorkerStatus::Error)
-                );
-                present
-                    && !worker.deleted
-                    && !worker.quarantined
-                    && worker.task_types.contains(task_type)
-                    && job
-                        .state
-                        .facts
-                        .tag
-                        .is_none_or(|tag| worker.tags.contains(&tag))
-                    && !failed_by.contains(&worker.id)
-                    && !job
-                        .state
-                        .blocked
-                        .contains(&(worker.id, task_type.to_owned()))
-            })
-            .count()
+        let blocked = (job.state.blocked.iter())
+            .filter(|(_, blocked_type)| blocked_type == task_type)
+            .map(|&(worker, _)| worker);
+        self.farm.crew.others(
+            &self.farm.workers,
+            task_type,
+            job.state.facts.tag,
+            failed_by.iter().copied().chain(blocked),
+        )
     }
 
     pub(super) fn store_thumbnail(

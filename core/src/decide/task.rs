@@ -47,7 +47,7 @@ impl Plan<'_> {
         if !task_wish_allowed(from, wanted) {
             return Err(Refusal::TaskTransition { from, wanted });
         }
-        self.move_task(job_id, task, wanted, reason);
+        self.move_task(job_id, &task, wanted, reason);
         if wanted == TaskStatus::Queued {
             if !task.failed_by.is_empty() {
                 self.emit(FailuresCleared {
@@ -117,18 +117,15 @@ impl Plan<'_> {
             .filter_map(|name| self.farm.type_index(name))
             .collect();
         types.sort_unstable();
-        let (best, next) = self.farm.schedule.pick(
-            &self.farm.jobs,
-            &types,
-            &self.farm.type_names,
-            worker,
-            self.env.now,
-        );
+        let (best, next) = self
+            .farm
+            .schedule
+            .pick(self.farm, &types, worker, self.env.now);
         let Some(best) = best else {
             return Ok(Answer::NoTask);
         };
         let job = &self.farm.jobs[&best.job];
-        let task = &job.tasks[best.task as usize];
+        let task = job.tasks.at(best.task);
         let slot = (0..u8::MAX)
             .find(|slot| {
                 !(worker.attempts.iter()).any(|attempt| self.farm.attempts[attempt].slot == *slot)
@@ -172,7 +169,7 @@ impl Plan<'_> {
         Answer::Assigned {
             attempt: attempt.id,
             job: attempt.job,
-            task: self.farm.jobs[&attempt.job].tasks[attempt.task as usize].uuid,
+            task: self.farm.jobs[&attempt.job].tasks.at(attempt.task).uuid,
             number: attempt.task,
         }
     }
@@ -210,13 +207,17 @@ impl Plan<'_> {
     /// Queues again what this worker failed for good in a job that it is now blocked from.
     pub(super) fn requeue_failed_by(&mut self, job: crate::JobId, worker: WorkerId, but: u32) {
         let reason = "the worker that failed it is blocked from the job";
-        for task in &self.farm.jobs[&job].tasks {
+        if self.view(job).counts.of(TaskStatus::Failed) == 0 {
+            return;
+        }
+        let farm = self.farm;
+        for task in farm.jobs[&job].tasks.iter() {
             if task.number != but
                 && !task.retired
                 && task.last_worker == Some(worker)
-                && self.task_status(job, task) == TaskStatus::Failed
+                && self.task_status(job, &task) == TaskStatus::Failed
             {
-                self.move_task(job, task, TaskStatus::Queued, reason);
+                self.move_task(job, &task, TaskStatus::Queued, reason);
             }
         }
     }

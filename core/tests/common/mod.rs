@@ -344,7 +344,7 @@ impl Ride {
         self.job(job).state.status
     }
 
-    pub(crate) fn task(&self, task: TaskId) -> &Task {
+    pub(crate) fn task(&self, task: TaskId) -> Task<'_> {
         self.farm.task(task).expect("the test made it").1
     }
 

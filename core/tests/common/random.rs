@@ -154,10 +154,11 @@ impl Wishes {
             .pick(&farm.attempts().values().collect::<Vec<_>>())
             && self.random.one_in(3)
         {
-            return Some(farm.jobs()[&attempt.job].tasks[attempt.task as usize].uuid);
+            return Some(farm.jobs()[&attempt.job].tasks.at(attempt.task).uuid);
         }
         let job = farm.jobs().get(&self.some_job(farm)?)?;
-        self.random.pick(&job.tasks).map(|task| task.uuid)
+        let tasks: Vec<TaskId> = job.tasks.iter().map(|task| task.uuid).collect();
+        self.random.pick(&tasks).copied()
     }
 
     fn some_worker(&mut self, farm: &Farm) -> Option<WorkerId> {
@@ -207,7 +208,7 @@ impl Wishes {
     fn report_own(&mut self, farm: &Farm, now: Timestamp) -> Option<Request> {
         let attempts: Vec<&Attempt> = farm.attempts().values().collect();
         let attempt = *self.random.pick(&attempts)?;
-        let task = &farm.jobs()[&attempt.job].tasks[attempt.task as usize];
+        let task = farm.jobs()[&attempt.job].tasks.at(attempt.task);
         let names_it = match attempt.protocol {
             Protocol::Tablao => !self.random.one_in(15),
             Protocol::Flamenco => self.random.one_in(15),
@@ -411,7 +412,9 @@ impl Wishes {
         let first = u32::try_from(first).expect("few tasks");
         let mut chunk = chunk(job, first, &plans);
         if self.random.one_in(60) && chunk.tasks.len() > 1 {
-            chunk.tasks[1].uuid = chunk.tasks[0].uuid;
+            let mut tasks = chunk.tasks.to_vec();
+            tasks[1].uuid = tasks[0].uuid;
+            chunk.tasks = tasks.into();
         }
         chunk
     }

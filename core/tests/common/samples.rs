@@ -123,7 +123,8 @@ fn jobs() -> Vec<Event> {
                 frames: FrameRanges::from_numbers([1, 2, 3, 250]),
                 steps_total: 4,
                 content_hash: [0xc0; 32],
-            }],
+            }]
+            .into(),
         }
         .into(),
         JobReady {

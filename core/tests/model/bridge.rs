@@ -41,7 +41,7 @@ fn wished_tasks(chunk: &TaskChunk) -> Vec<WishedTask> {
             id: task.uuid,
             task_type: chunk.types[usize::from(task.task_type)].clone(),
             priority: task.priority,
-            needs: task.depends_on.clone(),
+            needs: task.depends_on.to_vec(),
             steps: task.steps_total,
         })
         .collect()

@@ -18,9 +18,9 @@ pub(crate) fn same_state(farm: &Farm, naive: &NaiveFarm) {
         let id = job.state.facts.job;
         let twin = naive.job(id).unwrap_or_else(|| panic!("{id} is gone"));
         same_job(job, twin, naive);
-        for task in &job.tasks {
+        for task in job.tasks.iter() {
             let twin = naive.task(task.uuid).expect("the job is there");
-            same_task(farm, task, twin);
+            same_task(farm, &task, twin);
         }
     }
     for worker in farm.workers().values() {
@@ -64,7 +64,7 @@ fn same_job(job: &Job, twin: &NaiveJob, naive: &NaiveFarm) {
     }
 }
 
-fn same_task(farm: &Farm, task: &Task, twin: &NaiveTask) {
+fn same_task(farm: &Farm, task: &Task<'_>, twin: &NaiveTask) {
     let name = format!("task {} of job {}", task.number, twin.job);
     assert_eq!(task.status, twin.status, "status of {name}");
     assert_eq!(task.priority, twin.priority, "priority of {name}");
@@ -89,14 +89,14 @@ pub(crate) fn sound_state(farm: &Farm) {
             held.insert((attempt.job, attempt.task)),
             "a task has two live attempts"
         );
-        let task = &farm.jobs()[&attempt.job].tasks[attempt.task as usize];
+        let task = farm.jobs()[&attempt.job].tasks.at(attempt.task);
         assert_eq!(task.attempt, Some(*id), "task and attempt know each other");
         assert!(farm.workers()[&attempt.worker].attempts.contains(id));
     }
     for job in farm.jobs().values() {
         let live = job.tasks.iter().filter(|task| task.attempt.is_some());
         assert_eq!(live.count(), job.live as usize, "live attempts of a job");
-        for task in &job.tasks {
+        for task in job.tasks.iter() {
             assert_eq!(
                 task.status == TaskStatus::Active,
                 task.attempt.is_some(),
@@ -126,11 +126,11 @@ pub(crate) fn sound_assignment(before: &Farm, events: &[Event]) {
             continue;
         };
         let job = &before.jobs()[&assigned.job];
-        let task = &job.tasks[assigned.task as usize];
+        let task = job.tasks.at(assigned.task);
         assert!(task.attempt.is_none(), "nobody else runs it");
         assert!(task.status.is_runnable(), "a {} task is run", task.status);
-        for dependency in &task.depends_on {
-            let dependency = &job.tasks[*dependency as usize];
+        for dependency in task.depends_on {
+            let dependency = job.tasks.at(*dependency);
             assert_eq!(
                 dependency.status,
                 TaskStatus::Completed,
@@ -163,7 +163,7 @@ pub(crate) fn endings_last(before: &Farm, after: &Farm, request: &Request, event
             job.state.status,
             now.state.status
         );
-        for (task, now) in job.tasks.iter().zip(&now.tasks) {
+        for (task, now) in job.tasks.iter().zip(now.tasks.iter()) {
             let ended = match task.status {
                 TaskStatus::Completed | TaskStatus::Canceled => true,
                 TaskStatus::Failed => !absolved,
@@ -194,13 +194,13 @@ impl DoneOnce {
         for event in events {
             match event {
                 Event::AttemptEnded(ended) if ended.task_to == TaskStatus::Completed => {
-                    let task = farm.jobs()[&ended.job].tasks[ended.task as usize].uuid;
+                    let task = farm.jobs()[&ended.job].tasks.at(ended.task).uuid;
                     assert!(self.done.insert(task), "a task was done twice");
                 }
                 Event::TasksChanged(changed) if changed.from == TaskStatus::Completed => {
                     for &(first, last) in &changed.ranges {
                         for number in first..=last {
-                            let task = &farm.jobs()[&changed.job].tasks[number as usize];
+                            let task = farm.jobs()[&changed.job].tasks.at(number);
                             self.done.remove(&task.uuid);
                         }
                     }

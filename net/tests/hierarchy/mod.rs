@@ -5,12 +5,17 @@
 //! Nothing runs a task here: what matters is what goes over the link and what lies on the disk.
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+#[path = "../../../tests/journal_reader/folder.rs"]
+#[allow(dead_code, reason = "shared with tests that use other parts of it")]
+mod folder;
+
 use std::{
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+pub(crate) use folder::JournalFolder;
 use serde_json::{Value, json};
 use tablao_core::{Event, ManagerId, Recorded};
 use tablao_journal::{FileStore, Lsn, Reader, RealFiles, Verified};
@@ -20,7 +25,6 @@ use tablao_net::{
     node::{Node, NodeOptions, Role},
     records, serve,
 };
-use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
 /// What came back.
@@ -65,7 +69,7 @@ fn node(folder: &Path, role: Role, link: Option<(String, Option<String>)>) -> Ar
 }
 
 /// A data directory as a crash at this moment leaves it.
-pub fn image(folder: &Path) -> TempDir {
+pub(crate) fn image(folder: &Path) -> JournalFolder {
     fn copy(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap().flatten() {
@@ -77,7 +81,7 @@ pub fn image(folder: &Path) -> TempDir {
             }
         }
     }
-    let to = tempfile::tempdir().unwrap();
+    let to = JournalFolder::new();
     copy(folder, to.path());
     // Checkpoints are a cache, and a copy of an open one is none.
     let _ = std::fs::remove_dir_all(to.path().join("checkpoints"));
@@ -88,16 +92,16 @@ pub fn image(folder: &Path) -> TempDir {
 pub struct Above {
     pub node: Arc<Node>,
     pub url: String,
-    pub folder: TempDir,
+    pub(crate) folder: JournalFolder,
     runtime: Runtime,
 }
 
 impl Above {
     pub fn new() -> Self {
-        Self::on(tempfile::tempdir().unwrap())
+        Self::on(JournalFolder::new())
     }
 
-    pub fn on(folder: TempDir) -> Self {
+    pub(crate) fn on(folder: JournalFolder) -> Self {
         let node = node(folder.path(), Role::Server, None);
         let runtime = runtime();
         let listener = runtime.block_on(serve::listen("127.0.0.1:0")).unwrap();
@@ -179,7 +183,7 @@ impl Above {
     }
 
     /// Ends in order; the data directory stays.
-    pub fn end(self) -> TempDir {
+    pub(crate) fn end(self) -> JournalFolder {
         drop(self.runtime);
         self.node.close();
         self.folder
@@ -189,7 +193,7 @@ impl Above {
 /// A running Manager; its link runs when told to.
 pub struct Below {
     pub node: Arc<Node>,
-    pub folder: TempDir,
+    pub(crate) folder: JournalFolder,
     runtime: Runtime,
     stop: watch::Sender<bool>,
 }
@@ -197,15 +201,15 @@ pub struct Below {
 impl Below {
     pub fn new(above: &Above) -> Self {
         let link = (above.url.clone(), Some(above.token()));
-        Self::on(tempfile::tempdir().unwrap(), Some(link))
+        Self::on(JournalFolder::new(), Some(link))
     }
 
     /// One that was linked before, on its data directory.
-    pub fn again(folder: TempDir, above: &Above) -> Self {
+    pub(crate) fn again(folder: JournalFolder, above: &Above) -> Self {
         Self::on(folder, Some((above.url.clone(), None)))
     }
 
-    pub fn on(folder: TempDir, link: Option<(String, Option<String>)>) -> Self {
+    pub(crate) fn on(folder: JournalFolder, link: Option<(String, Option<String>)>) -> Self {
         let node = node(folder.path(), Role::Manager, link);
         Self {
             node,
@@ -256,7 +260,7 @@ impl Below {
     }
 
     /// Ends in order; the data directory stays.
-    pub fn end(self) -> TempDir {
+    pub(crate) fn end(self) -> JournalFolder {
         self.stop.send_replace(true);
         drop(self.runtime);
         self.node.close();

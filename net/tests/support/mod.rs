@@ -12,6 +12,8 @@
 )]
 
 pub mod flamenco;
+#[path = "../../../tests/journal_reader/folder.rs"]
+mod folder;
 pub mod stream;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
@@ -23,6 +25,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use base64::Engine as _;
+use folder::JournalFolder;
 use serde_json::{Value, json};
 pub use stream::{Message, Stream};
 use tablao_net::{
@@ -37,7 +40,7 @@ pub struct Farm {
     pub runtime: Runtime,
     pub node: Arc<Node>,
     router: Router,
-    folder: tempfile::TempDir,
+    folder: JournalFolder,
 }
 
 /// What came back.
@@ -109,7 +112,7 @@ impl Farm {
 
     /// A farm with this `tablao.toml`.
     pub fn with_config(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = JournalFolder::new();
         std::fs::write(folder.path().join("tablao.toml"), text).unwrap();
         let (runtime, node, router) = open(folder.path());
         Self {

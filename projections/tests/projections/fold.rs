@@ -69,7 +69,7 @@ fn check_attempts(
     job: JobId,
     number: u32,
 ) -> Result<(), TestCaseError> {
-    let task = &naive.farm.jobs()[&job].tasks[number as usize];
+    let task = naive.farm.jobs()[&job].tasks.at(number);
     let rows = model.attempts(task.uuid);
     let attempts = naive.attempts(job, number);
     prop_assert_eq!(rows.len(), attempts.len());
@@ -110,7 +110,7 @@ fn check_frames(model: &ReadModel, naive: &Naive<'_>) -> Result<(), TestCaseErro
             (row.job, row.attempt, row.hash),
             (facts.job, facts.attempt, facts.hash)
         );
-        let task = &naive.farm.jobs()[&facts.job].tasks[facts.task as usize];
+        let task = naive.farm.jobs()[&facts.job].tasks.at(facts.task);
         prop_assert_eq!(row.task, task.uuid);
         let attempts = naive.attempts(facts.job, facts.task);
         let by = attempts

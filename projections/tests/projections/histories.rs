@@ -18,7 +18,7 @@ use tablao_core::{
         FailPolicy, FrameKey, Hold, JobFacts, JobSource, Limits, Policy, Protocol, RemoteVerb,
         Requirements, SleepSchedule,
     },
-    event::{Body, FailureClass, NewTask},
+    event::{Body, FailureClass, NewTask, NewTasks},
     frames::FrameRanges,
     request::{FailureReport, FrameReport, NewJob, Report, TaskChunk},
 };
@@ -160,7 +160,7 @@ impl World {
         };
         self.farm.apply(&recorded);
         if let Event::AttemptAssigned(facts) = &recorded.event {
-            let task = &self.farm.jobs()[&facts.job].tasks[facts.task as usize];
+            let task = self.farm.jobs()[&facts.job].tasks.at(facts.task);
             let id = task.attempt.expect("it was just handed out");
             self.handed_out.push((id, task.uuid, facts.worker));
         }

@@ -216,7 +216,7 @@ impl<'a> Naive<'a> {
             _ => None,
         })?;
         let job = self.farm.jobs().get(&job)?;
-        Some(job.tasks[number as usize].uuid)
+        Some(job.tasks.at(number).uuid)
     }
 }
 

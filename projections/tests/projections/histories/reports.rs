@@ -10,7 +10,7 @@ impl World {
             let id = self.chance.pick(&live);
             id.map(|id| {
                 let attempt = &self.farm.attempts()[&id];
-                let task = &self.farm.jobs()[&attempt.job].tasks[attempt.task as usize];
+                let task = self.farm.jobs()[&attempt.job].tasks.at(attempt.task);
                 (id, task.uuid, attempt.worker)
             })
         } else {

@@ -182,7 +182,7 @@ impl World {
                 content_hash: [number as u8; 32],
             }
         });
-        let tasks: Vec<NewTask> = tasks.collect();
+        let tasks: NewTasks = tasks.collect();
         let first_type = self.chance.below(2);
         TaskChunk {
             first_number: first,

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The tasks of a job, packed: a farm may hold a million of them, and twice.
+//!
+//! What never changes lies in the runs in which the tasks came and is shared with whoever else
+//! folded them. What every task has and changes is a fixed row; what few tasks have at a time (a
+//! live attempt, workers that failed it) lies beside. A [`Task`] is put together when asked for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use smallvec::SmallVec;
+
+use crate::{
+    AttemptId, Lsn, TaskId, TaskStatus, WorkerId, event::StepsChange, frames::FramesView,
+    new_tasks::NewTasks,
+};
+
+/// A task of a job, as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Task<'a> {
+    /// Its number in the job, never reused.
+    pub number: u32,
+    /// Its name to the outside.
+    pub uuid: TaskId,
+    /// Order in the job, from 1.
+    pub index: u32,
+    /// The generation of the job that made it.
+    pub generation: u32,
+    /// Task type, as an index into the farm's table of types.
+    pub task_type: u16,
+    /// Priority within the job; higher runs first.
+    pub priority: i32,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// Hash of what it does; equal hashes do equal work.
+    pub content_hash: &'a [u8; 32],
+    /// Numbers of the tasks that must be completed first.
+    pub depends_on: &'a [u32],
+    /// Frames it renders.
+    pub frames: FramesView<'a>,
+    /// Steps in all.
+    pub steps_total: u32,
+    /// Steps done.
+    pub steps_completed: u32,
+    /// Workers that failed it.
+    pub failed_by: &'a [WorkerId],
+    /// The live attempt.
+    pub attempt: Option<AttemptId>,
+    /// The worker of the last attempt.
+    pub last_worker: Option<WorkerId>,
+    /// Attempts ended so far.
+    pub attempts_ended: u32,
+    /// The last ended attempt, and whether its own report ended it.
+    pub last_ended: Option<(AttemptId, bool)>,
+    /// No longer part of the job's present generation.
+    pub retired: bool,
+    /// Position of its last change.
+    pub changed_at: Lsn,
+}
+
+/// Bits of [`TaskState::flags`].
+mod flag {
+    pub(super) const HAS_LAST_WORKER: u8 = 1;
+    pub(super) const HAS_ENDED: u8 = 1 << 1;
+    pub(super) const ENDED_BY_OWN_REPORT: u8 = 1 << 2;
+    pub(super) const RETIRED: u8 = 1 << 3;
+    /// Its leaf is not in the digest's sum. About the digest, not about the task.
+    pub(super) const UNSETTLED: u8 = 1 << 4;
+}
+
+/// What changes about a task.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskState {
+    pub(crate) changed_at: Lsn,
+    last_ended: AttemptId,
+    last_worker: WorkerId,
+    pub(crate) priority: i32,
+    pub(crate) steps_completed: u32,
+    pub(crate) attempts_ended: u32,
+    task_type: u16,
+    pub(crate) status: TaskStatus,
+    flags: u8,
+}
+
+const _: () = assert!(
+    size_of::<TaskState>() <= 56,
+    "every byte here counts millions of times"
+);
+
+impl TaskState {
+    /// A new task's.
+    pub(crate) fn new(task_type: u16, priority: i32, changed_at: Lsn) -> Self {
+        Self {
+            changed_at,
+            last_ended: AttemptId {
+                job_epoch: 0,
+                incarnation: 0,
+                lsn: Lsn::ORIGIN,
+            },
+            last_worker: WorkerId::new(uuid::Uuid::nil()),
+            priority,
+            steps_completed: 0,
+            attempts_ended: 0,
+            task_type,
+            status: TaskStatus::Queued,
+            flags: 0,
+        }
+    }
+
+    const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    const fn put(&mut self, flag: u8, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+
+    pub(crate) fn set_last_worker(&mut self, worker: Option<WorkerId>) {
+        self.put(flag::HAS_LAST_WORKER, worker.is_some());
+        self.last_worker = worker.unwrap_or(WorkerId::new(uuid::Uuid::nil()));
+    }
+
+    pub(crate) fn set_last_ended(&mut self, ended: Option<(AttemptId, bool)>) {
+        self.put(flag::HAS_ENDED, ended.is_some());
+        if let Some((attempt, own_report)) = ended {
+            self.last_ended = attempt;
+            self.put(flag::ENDED_BY_OWN_REPORT, own_report);
+        }
+    }
+
+    pub(crate) const fn set_retired(&mut self, retired: bool) {
+        self.put(flag::RETIRED, retired);
+    }
+}
+
+/// Tasks that came together.
+#[derive(Clone, Debug)]
+struct Run {
+    first: u32,
+    generation: u32,
+    facts: NewTasks,
+    states: Box<[TaskState]>,
+}
+
+/// The tasks of one job; a task's place is its number.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    /// By first number, without gaps.
+    runs: Vec<Run>,
+    len: u32,
+    attempts: BTreeMap<u32, AttemptId>,
+    failed_by: BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
+}
+
+impl Tasks {
+    /// How many.
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// None at all.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn place(&self, number: u32) -> Option<(&Run, usize)> {
+        let after = self.runs.partition_point(|run| run.first <= number);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        let place = (number - run.first) as usize;
+        (place < run.states.len()).then_some((run, place))
+    }
+
+    /// The task with this number.
+    pub fn get(&self, number: usize) -> Option<Task<'_>> {
+        let number = u32::try_from(number).ok()?;
+        let (run, place) = self.place(number)?;
+        Some(self.view(run, place))
+    }
+
+    /// The task with this number, which is there.
+    ///
+    /// # Panics
+    /// Where the job has no such task, as indexing does.
+    pub fn at(&self, number: u32) -> Task<'_> {
+        self.get(number as usize)
+            .expect("whoever names a task by its number has seen it in the job")
+    }
+
+    /// The tasks in order.
+    pub fn iter(&self) -> impl Iterator<Item = Task<'_>> + Clone {
+        self.runs
+            .iter()
+            .flat_map(|run| (0..run.states.len()).map(|place| self.view(run, place)))
+    }
+
+    /// The tasks from one number to another, both included; nothing where they are not all there.
+    pub fn range(&self, first: u32, last: u32) -> impl Iterator<Item = Task<'_>> {
+        let whole = first <= last && last < self.len;
+        let numbers = if whole { first..last + 1 } else { 0..0 };
+        numbers.filter_map(|number| self.get(number as usize))
+    }
+
+    /// The status of a task.
+    pub fn status(&self, number: u32) -> Option<TaskStatus> {
+        self.place(number)
+            .map(|(run, place)| run.states[place].status)
+    }
+
+    /// The numbers of the tasks that are being run, and the attempts.
+    pub fn running(&self) -> impl Iterator<Item = (u32, AttemptId)> {
+        self.attempts
+            .iter()
+            .map(|(&number, &attempt)| (number, attempt))
+    }
+
+    /// The tasks that some worker failed, and by whom.
+    pub fn failed(&self) -> impl Iterator<Item = (u32, &[WorkerId])> {
+        (self.failed_by.iter()).map(|(&number, workers)| (number, workers.as_slice()))
+    }
+
+    pub(crate) fn uuid(&self, number: u32) -> Option<TaskId> {
+        let (run, place) = self.place(number)?;
+        run.facts.uuid(place)
+    }
+
+    fn view<'a>(&'a self, run: &'a Run, place: usize) -> Task<'a> {
+        let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
+        let state = &run.states[place];
+        let number = run.first + u32::try_from(place).expect("numbers are u32");
+        let rare = |has: bool| has.then_some(&number);
+        Task {
+            number,
+            uuid: facts.uuid,
+            index: number + 1,
+            generation: run.generation,
+            task_type: state.task_type,
+            priority: state.priority,
+            status: state.status,
+            content_hash: facts.content_hash,
+            depends_on: facts.depends_on,
+            frames: facts.frames,
+            steps_total: facts.steps_total,
+            steps_completed: state.steps_completed,
+            failed_by: rare(!self.failed_by.is_empty())
+                .and_then(|number| self.failed_by.get(number))
+                .map_or(&[], SmallVec::as_slice),
+            attempt: rare(!self.attempts.is_empty())
+                .and_then(|number| self.attempts.get(number))
+                .copied(),
+            last_worker: state
+                .has(flag::HAS_LAST_WORKER)
+                .then_some(state.last_worker),
+            attempts_ended: state.attempts_ended,
+            last_ended: (state.has(flag::HAS_ENDED))
+                .then_some((state.last_ended, state.has(flag::ENDED_BY_OWN_REPORT))),
+            retired: state.has(flag::RETIRED),
+            changed_at: state.changed_at,
+        }
+    }
+
+    /// Takes a run in. `states` has one for each of the run's tasks.
+    pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: Vec<TaskState>) {
+        debug_assert_eq!(facts.len(), states.len(), "each task has a state");
+        let first = self.len;
+        self.len += u32::try_from(states.len()).expect("numbers are u32");
+        self.runs.push(Run {
+            first,
+            generation,
+            facts,
+            states: states.into_boxed_slice(),
+        });
+    }
+
+    /// What changes about a task.
+    pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
+        let after = self.runs.partition_point(|run| run.first <= number);
+        let run = self.runs.get_mut(after.checked_sub(1)?)?;
+        run.states.get_mut((number - run.first) as usize)
+    }
+
+    /// A task to be changed.
+    pub(crate) fn change(&mut self, number: u32) -> Option<TaskChange<'_>> {
+        let (run, place) = self.place(number)?;
+        let steps_total = run.facts.get(place)?.steps_total;
+        let after = self.runs.partition_point(|run| run.first <= number);
+        let run = self.runs.get_mut(after.checked_sub(1)?)?;
+        Some(TaskChange {
+            number,
+            steps_total,
+            state: &mut run.states[place],
+            attempts: &mut self.attempts,
+            failed_by: &mut self.failed_by,
+        })
+    }
+
+    /// The task's leaf leaves the digest's sum, or is back in it. Gives how it was.
+    pub(crate) fn set_unsettled(&mut self, number: u32, unsettled: bool) -> bool {
+        let Some(state) = self.state_mut(number) else {
+            return false;
+        };
+        let before = state.has(flag::UNSETTLED);
+        state.put(flag::UNSETTLED, unsettled);
+        before
+    }
+
+    pub(crate) fn is_unsettled(&self, number: u32) -> bool {
+        (self.place(number)).is_some_and(|(run, place)| run.states[place].has(flag::UNSETTLED))
+    }
+}
+
+/// A task that is being changed.
+pub(crate) struct TaskChange<'a> {
+    number: u32,
+    pub(crate) steps_total: u32,
+    pub(crate) state: &'a mut TaskState,
+    attempts: &'a mut BTreeMap<u32, AttemptId>,
+    failed_by: &'a mut BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
+}
+
+impl TaskChange<'_> {
+    pub(crate) fn set_attempt(&mut self, attempt: Option<AttemptId>) {
+        match attempt {
+            Some(attempt) => self.attempts.insert(self.number, attempt),
+            None => self.attempts.remove(&self.number),
+        };
+    }
+
+    /// Notes that a worker failed the task. Gives whether it had not before.
+    pub(crate) fn add_failed_by(&mut self, worker: WorkerId) -> bool {
+        let workers = self.failed_by.entry(self.number).or_default();
+        let newly = !workers.contains(&worker);
+        if newly {
+            workers.push(worker);
+        }
+        newly
+    }
+
+    pub(crate) fn clear_failed_by(&mut self) {
+        self.failed_by.remove(&self.number);
+    }
+
+    pub(crate) fn change_steps(&mut self, change: StepsChange) {
+        match change {
+            StepsChange::Keep => {}
+            StepsChange::Zero => self.state.steps_completed = 0,
+            StepsChange::Total => self.state.steps_completed = self.steps_total,
+        }
+    }
+
+    /// The type of the task, as an index into the farm's table.
+    pub(crate) fn task_type(&self) -> u16 {
+        self.state.task_type
+    }
+}
