@@ -12,7 +12,8 @@ use std::{
 
 use tablao_core::{Farm, Lsn, Recorded, Timestamp};
 use tablao_journal::{
-    ChainValue, Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report, Settled,
+    ChainValue, Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report,
+    Settled,
 };
 use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, oneshot, watch};

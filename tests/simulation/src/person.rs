@@ -4,6 +4,7 @@
 
 use tablao_core::{JobId, JobStatus, Request, RequestId, entity::RemoteVerb};
 use tablao_journal::{FaultPlan, PowerLoss};
+use tablao_net::link::protocol;
 use uuid::Uuid;
 
 use crate::client::{by_a_person, name_of};
@@ -157,7 +158,12 @@ impl World {
             (self.managers.iter()).all(|manager| manager.process.is_up && manager.copy.is_some());
         let any_restored = (self.managers.iter()).any(|manager| manager.process.is_restored)
             || self.servers[old].process.is_restored;
-        if !all_known || any_restored || self.servers.len() > 1 {
+        let longest = (0..self.managers.len())
+            .max_by_key(|&n| self.managers[n].copy.as_ref().map_or(0, |copy| copy.next()))
+            .expect("there are Managers");
+        let has_term = (self.managers[longest].copy.as_ref())
+            .is_some_and(|copy| protocol::term_of_promotion(copy.view().read().farm()).is_some());
+        if !all_known || !has_term || any_restored || self.servers.len() > 1 {
             if self.now + 5 * S < FAULTS_END && !any_restored {
                 self.after(3 * S, Happening::Fault(number));
             }
@@ -170,9 +176,6 @@ impl World {
             down,
             FaultPlan::default(),
         );
-        let longest = (0..self.managers.len())
-            .max_by_key(|&n| self.managers[n].copy.as_ref().map_or(0, |copy| copy.next()))
-            .expect("there are Managers");
         let copy = self.managers[longest].copy.as_ref().expect("all have one");
         let incarnation = copy.view().journal.incarnation + 1;
         let disk = self.managers[longest].copy_disk.copy();
@@ -192,11 +195,8 @@ impl World {
             return false;
         };
         n != self.address
-            && (self.managers.iter()).any(|manager| {
-                let copy = manager.copy.as_ref();
-                let term = copy.map_or(0, |copy| copy.view().read().farm().term());
-                term <= n as u64 + 1
-            })
+            && (self.managers.iter())
+                .any(|manager| manager.term <= n as u64 + 1 && !manager.process.is_restored)
     }
 
     /// Where a submission's job is to be done, if it has to be done at all.
