@@ -80,7 +80,7 @@ fn the_old_manager_stops_and_may_get_it_back() {
         epoch: 2,
     };
     let decided = ride.granted(&fence);
-    assert!(decided.events.iter().any(|(event, _)| matches!(
+    assert!(decided.events.iter().any(|event| matches!(
         event,
         Event::AttemptEnded(ended)
             if ended.attempt == attempt && ended.outcome == AttemptOutcome::Superseded
