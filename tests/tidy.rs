@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "benches",
         &["core", "journal", "projections", "jobtypes", "net", "agent"],
     ),
+    ("tests/simulation", &["core", "journal", "net"]),
 ];
 
 struct File {
