@@ -214,7 +214,7 @@ pub(crate) fn from_task(mut piece: TaskChunk, there: usize) -> Option<TaskChunk>
         return None;
     }
     piece.first_number += u32::try_from(skipped).expect("fewer than the piece has");
-    piece.tasks.drain(..skipped);
+    piece.tasks = piece.tasks.part(skipped..piece.tasks.len());
     piece.detail.names.drain(..skipped);
     piece.detail.commands_of.drain(..skipped);
     Some(piece)
