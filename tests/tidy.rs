@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "fuzz/bodies",
         &["core", "journal", "projections", "jobtypes", "net"],
     ),
+    ("tests/simulation", &["core", "journal", "net"]),
 ];
 
 struct File {

@@ -226,11 +226,14 @@ impl Node {
         own.chain(self.mirrors.views()).collect()
     }
 
-    /// The site that has this job.
+    /// The site that has this job: where it was given from one Manager to another, the one that
+    /// has it now. What the old one still says of it is history.
     pub fn site_of_job(&self, job: JobId) -> Option<View> {
-        self.sites()
-            .into_iter()
-            .find(|view| view.read().job(job).is_some())
+        let placed = (self.control.model().farm().placements())
+            .get(&job)
+            .map(|placed| placed.manager);
+        let has = |view: &View| view.read().job(job).is_some();
+        (self.sites().into_iter().filter(has)).max_by_key(|view| Some(view.manager) == placed)
     }
 
     /// The site that has this task.

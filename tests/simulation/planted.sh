@@ -17,7 +17,7 @@ for fault in "${FAULTS[@]}"; do
         echo "planted-$fault: NOT FOUND"
         missed=1
     elif found=$(grep -o 'found after [0-9]* seeds' "$log"); then
-        echo "planted-$fault: $found; $(grep '^seed [0-9]* fails' "$log")"
+        echo "planted-$fault: $found; $(grep '^seed [0-9]* fails after' "$log")"
     else
         echo "planted-$fault: did not build or run:"
         tail -n 20 "$log"

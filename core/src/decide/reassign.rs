@@ -63,7 +63,7 @@ impl Plan<'_> {
             return Answer::Done;
         }
         let why = format!("the Server gave the job to another Manager in epoch {epoch}");
-        let live: Vec<_> = job.tasks.iter().filter_map(|task| task.attempt).collect();
+        let live: Vec<_> = job.tasks.running().map(|(_, attempt)| attempt).collect();
         for attempt in live {
             let attempt = &self.farm.attempts[&attempt];
             let task_to = self.returned_task_status(attempt);

@@ -86,6 +86,9 @@ pub struct LinkFile {
     pub key: Option<String>,
     /// Who the Server is, once it has been met.
     pub server: Option<ManagerId>,
+    /// The highest term that was followed. The copy of the control journal may not have it yet.
+    #[serde(default)]
+    pub term: u64,
 }
 
 /// The link to a Server above, on a Manager.
@@ -126,6 +129,7 @@ impl Link {
                 url,
                 link_token: token.clone(),
                 key: same.as_ref().and_then(|old| old.key.clone()),
+                term: same.as_ref().map_or(0, |old| old.term),
                 server: same.and_then(|old| old.server),
             };
             if linked.link_token.is_none() && linked.key.is_none() {

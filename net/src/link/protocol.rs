@@ -31,9 +31,10 @@ pub fn welcome(server: ManagerId, control: &View, mirror: &Site) -> Welcome {
     }
 }
 
-/// At a Manager: why it does not follow this Server with the copy that it has.
-pub fn refusal_to_follow(mirror: &Site, welcome: &Welcome) -> Option<String> {
-    let term = mirror.view().read().farm().term();
+/// At a Manager: why it does not follow this Server with the copy that it has. `followed` is the
+/// highest term that it has followed, on disk: its copy may lack that term's first record.
+pub fn refusal_to_follow(mirror: &Site, followed: u64, welcome: &Welcome) -> Option<String> {
+    let term = mirror.view().read().farm().term().max(followed);
     if welcome.term < term {
         return Some(format!(
             "it is in term {}, and this Manager has heard of term {term}: another Server was \
@@ -135,10 +136,10 @@ pub fn wish(recorded: &Recorded, manager: ManagerId) -> Option<Wish> {
     }
 }
 
-/// The term that a Server begins which is made of a copy of this control journal.
-pub fn term_of_promotion(copy: &tablao_core::Farm) -> Request {
+/// The term that a Server begins which is made of a copy of this control journal. None of a copy
+/// that holds no term yet: it has nothing that another Server could go on with, and the term it
+/// would begin is the lost one's own.
+pub fn term_of_promotion(copy: &tablao_core::Farm) -> Option<u64> {
     let raise = u64::from(!cfg!(feature = "planted-no-term"));
-    Request::StartTerm {
-        term: copy.term() + raise,
-    }
+    (copy.term() > 0).then(|| copy.term() + raise)
 }

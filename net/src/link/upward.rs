@@ -100,12 +100,13 @@ async fn session(
         ));
     }
     let mirror = node.mirrors_above(welcome.server, control_journal)?;
-    if let Some(why) = protocol::refusal_to_follow(&mirror, &welcome) {
+    if let Some(why) = protocol::refusal_to_follow(&mirror, caller.link().term, &welcome) {
         return Err(caller.error("follow", why));
     }
     let linked = LinkFile {
         link_token: None,
         server: Some(welcome.server),
+        term: welcome.term,
         ..caller.link().clone()
     };
     if node.link.get().as_ref() != Some(&linked) {

@@ -167,7 +167,7 @@ fn check_attempts(farm: &Farm) -> Result<(), String> {
                 attempt.task, attempt.job
             ));
         }
-        let task = &farm.jobs()[&attempt.job].tasks.at(attempt.task);
+        let task = farm.jobs()[&attempt.job].tasks.at(attempt.task);
         if task.attempt != Some(attempt.id) {
             return Err(format!(
                 "attempt {} lives, and its task does not know",

@@ -243,7 +243,8 @@ impl World {
             self.check_copy_of_control(n)?;
         }
         let copy = Arc::clone(self.managers[n].copy.as_ref().expect("just opened"));
-        if let Some(why) = protocol::refusal_to_follow(&copy, welcome) {
+        let followed = self.managers[n].term;
+        if let Some(why) = protocol::refusal_to_follow(&copy, followed, welcome) {
             self.note(|| format!("manager {n} does not follow: {why}"));
             return Ok(None);
         }

@@ -35,7 +35,7 @@ pub struct Manager {
     pub blobs: BTreeMap<[u8; 32], Vec<u8>>,
     /// The line to the Server.
     pub link: Link,
-    /// The highest term that it has followed.
+    /// The highest term that it has followed; on disk.
     pub term: u64,
 }
 

@@ -4,6 +4,7 @@
 
 use tablao_core::{JobId, JobStatus, Request, RequestId, entity::RemoteVerb};
 use tablao_journal::{FaultPlan, PowerLoss};
+use tablao_net::link::protocol;
 use uuid::Uuid;
 
 use crate::client::{by_a_person, name_of};
@@ -148,31 +149,45 @@ impl World {
         }
     }
 
-    /// The Server is lost. The longest copy of its journal takes its place, in a later term; a
-    /// person waits until all copies can be compared. The old one comes back once all Managers
-    /// have heard of the new one.
+    /// The Server is lost. When nothing that it said is on its way any more and all copies can be
+    /// compared, a person makes the longest one the next Server, in a later term. The old one
+    /// comes back once all Managers have followed the new one.
     fn promote(&mut self, number: usize) -> Result<(), String> {
         let old = self.address;
-        let all_known =
-            (self.managers.iter()).all(|manager| manager.process.is_up && manager.copy.is_some());
         let any_restored = (self.managers.iter()).any(|manager| manager.process.is_restored)
             || self.servers[old].process.is_restored;
-        if !all_known || any_restored || self.servers.len() > 1 {
-            if self.now + 5 * S < FAULTS_END && !any_restored {
+        if self.servers.len() > 1 || any_restored {
+            return Ok(());
+        }
+        if !self.is_server_lost || self.process(Node::Server(old)).is_up {
+            self.is_server_lost = true;
+            let down = FAULTS_END + 10 * S - self.now;
+            self.kill(
+                Node::Server(old),
+                PowerLoss::ProcessOnly,
+                down,
+                FaultPlan::default(),
+            );
+            self.after(25 * S, Happening::Fault(number));
+            return Ok(());
+        }
+        let now = self.now;
+        let all_there = (self.managers.iter()).all(|manager| {
+            let process = &manager.process;
+            process.is_up && process.paused_until <= now && manager.copy.is_some()
+        });
+        let longest = (0..self.managers.len())
+            .max_by_key(|&n| self.managers[n].copy.as_ref().map_or(0, |copy| copy.next()))
+            .expect("there are Managers");
+        let has_term = (self.managers[longest].copy.as_ref())
+            .is_some_and(|copy| protocol::term_of_promotion(copy.view().read().farm()).is_some());
+        if !all_there || !has_term {
+            // Beyond that the old Server comes back by itself.
+            if now < FAULTS_END {
                 self.after(3 * S, Happening::Fault(number));
             }
             return Ok(());
         }
-        let down = FAULTS_END + 10 * S - self.now;
-        self.kill(
-            Node::Server(old),
-            PowerLoss::ProcessOnly,
-            down,
-            FaultPlan::default(),
-        );
-        let longest = (0..self.managers.len())
-            .max_by_key(|&n| self.managers[n].copy.as_ref().map_or(0, |copy| copy.next()))
-            .expect("there are Managers");
         let copy = self.managers[longest].copy.as_ref().expect("all have one");
         let incarnation = copy.view().journal.incarnation + 1;
         let disk = self.managers[longest].copy_disk.copy();
@@ -191,12 +206,12 @@ impl World {
         let Node::Server(n) = node else {
             return false;
         };
-        n != self.address
-            && (self.managers.iter()).any(|manager| {
-                let copy = manager.copy.as_ref();
-                let term = copy.map_or(0, |copy| copy.view().read().farm().term());
-                term <= n as u64 + 1
-            })
+        let is_given_up = self.is_server_lost && self.servers.len() == 1 && self.now < FAULTS_END;
+        if n == self.address {
+            return is_given_up;
+        }
+        (self.managers.iter())
+            .any(|manager| manager.term <= n as u64 + 1 && !manager.process.is_restored)
     }
 
     /// Where a submission's job is to be done, if it has to be done at all.

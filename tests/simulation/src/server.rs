@@ -105,7 +105,7 @@ impl World {
         let term = if begins {
             protocol::term_of_promotion(control.engine().farm())
         } else {
-            Request::StartTerm { term: 1 }
+            Some(1)
         };
         let mut requests = vec![
             Request::OpenJournal {
@@ -114,7 +114,9 @@ impl World {
                 clean,
                 manager: server_id(n),
             },
-            term,
+            Request::StartTerm {
+                term: term.expect("only a copy with a term is promoted"),
+            },
         ];
         requests.extend(
             (0..self.managers.len()).map(|manager| Request::LinkManager {

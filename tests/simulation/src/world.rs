@@ -99,6 +99,8 @@ pub struct World {
     pub servers: Vec<Server>,
     /// Which Server the Managers and clients are pointed to.
     pub address: usize,
+    /// The first Server is given up for lost.
+    pub is_server_lost: bool,
     /// Managers.
     pub managers: Vec<Manager>,
     /// Workers of all Managers.
@@ -132,6 +134,7 @@ impl World {
             chance: Chance::new(plan.seed),
             servers: Vec::new(),
             address: 0,
+            is_server_lost: false,
             managers: (0..plan.managers).map(Manager::new).collect(),
             workers: Worker::all(plan.managers, plan.workers),
             client: Client::new(&plan),
