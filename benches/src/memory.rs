@@ -24,7 +24,7 @@ fn resident_bytes() -> Option<f64> {
 }
 
 /// Measures bytes of memory for each task.
-pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
+pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let (jobs, frames) = size.pick((100, 10_000), (4, 500));
     let (workers, finished) = size.pick((1_000, 100_000), (50, 500));
     let tasks = f64::from(jobs * (frames + 1));

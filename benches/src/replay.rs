@@ -79,7 +79,7 @@ impl Writer {
 }
 
 /// Measures the replay of a generated journal.
-pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
+pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let (jobs, frames, workers) = size.pick((20, 5_000, 1_000), (2, 50, 10));
     let folder = place::scratch("replay")?;
     let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(folder.path()).map_err(

@@ -49,7 +49,7 @@ fn nanos(action: impl FnOnce()) -> u64 {
 }
 
 /// Measures decisions of a farm of a million queued tasks.
-pub fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
+pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let (jobs, frames, workers, asks) =
         size.pick((100, 10_000, 10_000, 50_000), (10, 200, 100, 200));
     let barred = size.pick(10_000, 500);
