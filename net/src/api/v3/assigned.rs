@@ -54,7 +54,6 @@ impl AssignedTask {
             let live = model.farm().attempts().get(&attempt)?;
             let platform = &model.farm().workers().get(&worker)?.platform;
             let facts = &view.job.state.facts;
-            let texts = view.texts();
             let tablao = (live.protocol == Protocol::Tablao).then(|| Extension {
                 attempt: attempt.to_string(),
                 lease_ms: live.lease_ms,
