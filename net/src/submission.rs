@@ -150,8 +150,16 @@ fn chunk(tasks: Vec<CompiledTask>) -> TaskChunk {
 /// batch of 1 MiB, but workers' asks wait behind each: this much takes the engine a millisecond.
 const CHUNK_BYTES_MAX: usize = 128 << 10;
 
-/// Cuts a chunk into pieces that each fit one decision.
+/// Cuts a chunk into pieces that each fit one decision. One whose parts do not belong together,
+/// as it may come from another build or a damaged blob, stays whole and is refused as such.
 pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
+    let (count, lists) = (chunk.tasks.len(), chunk.detail.command_lists.len());
+    let is_sound = chunk.detail.names.len() == count
+        && chunk.detail.commands_of.len() == count
+        && (chunk.detail.commands_of.iter()).all(|&list| (list as usize) < lists);
+    if !is_sound {
+        return vec![chunk];
+    }
     let mut pieces: Vec<TaskChunk> = Vec::new();
     let mut bytes = usize::MAX;
     let mut texts = chunk.detail.command_lists;
