@@ -15,6 +15,11 @@ use clap::Parser;
 
 use commands::Command;
 
+/// Records are made on one thread and let go on two others, which the system's own allocator
+/// answers with locks and sweeps: a quarter of a busy Manager's time (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A render farm that can tell you why.
 ///
 /// One program plays every part: `tablao up` is a whole farm on this machine; `tablao manager`
@@ -29,11 +34,21 @@ struct Arguments {
     command: Command,
 }
 
+/// The word that makes a process run one job type script for the Manager that started it.
+const RUN_SCRIPT: &str = "run-script";
+
 fn main() -> std::process::ExitCode {
     // Before anything else: the supervisor of a worker's program must be small and quick.
     let mut raw = std::env::args_os().skip(1);
-    if raw.next().is_some_and(|first| first == "supervise") {
-        return std::process::ExitCode::from(tablao_agent::supervise(raw));
+    match raw.next().as_ref().and_then(|first| first.to_str()) {
+        Some("supervise") => return tablao_agent::supervise(raw).into(),
+        Some(RUN_SCRIPT) => return tablao_jobtypes::run_script_for_parent().into(),
+        Some(_) | None => {}
+    }
+    // Scripts that this process is to compile run in processes of their own. Where the system does
+    // not tell which program this is, they run in this one.
+    if let Ok(program) = tablao_jobtypes::ChildProgram::this_one(RUN_SCRIPT) {
+        program.make_default();
     }
     let arguments = Arguments::parse();
     arguments.logging.start();

@@ -22,7 +22,7 @@ use farm_support::{journals, leftovers, scene, until};
 use serde_json::{Value, json};
 use tablao_core::{Event, JobStatus, Recorded};
 use tablao_journal::{Authority, ChainValue, Lsn as JournalLsn, Verified};
-use tablao_net::{engine, records};
+use tablao_net::{past, records};
 use tablao_projections::ReadModel;
 
 /// Leases short enough that a test can wait for one to lapse, long enough for a busy machine.
@@ -341,7 +341,7 @@ fn read(folder: &Path) -> Vec<Recorded> {
 
 fn digest(folder: &Path) -> tablao_core::Digest {
     let mut model = ReadModel::new();
-    engine::fold(&journals::reader(folder), &mut model, None).expect("a journal that folds");
+    past::fold(&journals::reader(folder), &mut model).expect("a journal that folds");
     model.farm().digest()
 }
 

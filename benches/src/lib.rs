@@ -8,6 +8,7 @@
 
 mod bare;
 mod child;
+mod compile;
 mod error;
 mod farm;
 mod http;
@@ -17,6 +18,7 @@ mod machine;
 mod place;
 mod render_worker;
 mod report;
+mod submission;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -38,11 +40,23 @@ pub struct Part {
 }
 
 /// All of them.
-pub const PARTS: &[Part] = &[Part {
-    name: "farm",
-    about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
-    run: farm::run,
-}];
+pub const PARTS: &[Part] = &[
+    Part {
+        name: "farm",
+        about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
+        run: farm::run,
+    },
+    Part {
+        name: "compile",
+        about: "a job type script makes the tasks of a large job",
+        run: compile::run,
+    },
+    Part {
+        name: "submission",
+        about: "a large job over HTTP while workers go on asking",
+        run: submission::run,
+    },
+];
 
 /// The part of this name.
 pub fn part(name: &str) -> Option<&'static Part> {

@@ -41,7 +41,8 @@ pub(crate) struct CycleLatencies {
 }
 
 impl CycleLatencies {
-    fn join(&mut self, other: Self) {
+    /// Takes another's in.
+    pub(crate) fn join(&mut self, other: Self) {
         self.ask.join(other.ask);
         self.report.join(other.report);
     }

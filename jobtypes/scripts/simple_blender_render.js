@@ -138,6 +138,12 @@ function outputPath(job) {
 
 function makeRenderTasks(settings, output) {
   const sceneArguments = settings.scene ? ["--scene", settings.scene] : [];
+  const commonArguments = sceneArguments.concat([
+    "--python-expr", KEEP_EXISTING_FRAMES,
+    "--render-output", output,
+    "--render-format", settings.format,
+    "--render-frame",
+  ]);
   return frameChunker(settings.frames, settings.chunk_size).map((chunk) => {
     const task = author.Task(`render-${chunk}`, "blender");
     const parameters = {
@@ -145,12 +151,7 @@ function makeRenderTasks(settings, output) {
       exeArgs: "{blenderArgs}",
       argsBefore: [],
       blendfile: settings.blendfile,
-      args: sceneArguments.concat([
-        "--python-expr", KEEP_EXISTING_FRAMES,
-        "--render-output", output,
-        "--render-format", settings.format,
-        "--render-frame", chunk.replaceAll("-", ".."),
-      ]),
+      args: commonArguments.concat(chunk.replaceAll("-", "..")),
     };
     task.addCommand(author.Command("blender-render", parameters, frameCount(chunk)));
     return task;

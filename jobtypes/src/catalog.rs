@@ -10,8 +10,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    compiler,
+    compiler::{self, Place},
     error::Error,
+    isolation,
     job_type::AvailableJobType,
     options::Options,
     sources::{Skipped, SourceFile, Sources},
@@ -67,7 +68,7 @@ impl Catalog {
                 catalog.ignore_crumb(previous, name, &script);
                 continue;
             }
-            match compiler::declare(&script, &sources, options) {
+            match declare(&script, &sources, options) {
                 Ok(public) => {
                     let sources = Arc::clone(&sources);
                     let loaded = LoadedType {
@@ -114,6 +115,21 @@ impl Catalog {
         if let Some(good) = good {
             self.types.insert(name, good.clone());
         }
+    }
+}
+
+/// A studio's script runs in a process of its own where there is one. Those that are part of the
+/// program are trusted like the program, and spare the start of every Manager a process each.
+fn declare(
+    script: &SourceFile,
+    sources: &Sources,
+    options: &Options,
+) -> Result<AvailableJobType, Error> {
+    match &options.child {
+        Some(program) if sources.is_on_disk(&script.path) => {
+            isolation::declare(program, script, sources, options)
+        }
+        Some(_) | None => compiler::declare(script, sources, options, Place::Here),
     }
 }
 

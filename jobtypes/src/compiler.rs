@@ -16,16 +16,23 @@ use crate::{
     declaration,
     environment::{self, Environment},
     error::Error,
-    export,
-    frames::FrameSet,
-    graph,
-    host::{self, Host, TaskDraft},
-    job::{Command, CompiledJob, CompiledTask, SubmittedJob},
+    export, graph,
+    host::{self, Dependency, Host, TaskDraft},
+    job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
     sandbox::{self, Brake, Stop},
     sources::{SourceFile, Sources},
 };
+
+/// Which process a script runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The one that wants the result.
+    Here,
+    /// One that was started for this run alone.
+    Child,
+}
 
 /// What a script left behind in its job object.
 struct JobFields {
@@ -42,10 +49,11 @@ pub(crate) fn declare(
     script: &SourceFile,
     sources: &Sources,
     options: &Options,
+    place: Place,
 ) -> Result<AvailableJobType, Error> {
     let time_max = options.load_time_max;
-    sandbox::run(&script.path, options, time_max, |ctx, brake| {
-        let (environment, _) = start(ctx, script, sources, options, brake)?;
+    sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
+        let (environment, _) = start(ctx, script, sources, options, brake, place)?;
         let compile: JsValue<'_> = global(ctx, "compileJob")?;
         if !compile.is_function() {
             return Err(invalid(script, "it defines no function compileJob(job)").into());
@@ -56,7 +64,7 @@ pub(crate) fn declare(
         }
         let known: JsValue<'_> = environment.declaration.call((declared,))?;
         let budget = std::cell::Cell::new(options.output_bytes_max);
-        let declared = export::value(known, "JOB_TYPE", &budget);
+        let declared = export::value(&known, "JOB_TYPE", &budget);
         let declared = declared.map_err(|error| match error {
             export::ExportError::Js(error) => Stop::Js(error),
             export::ExportError::Refused { place, problem } => {
@@ -75,19 +83,21 @@ pub(crate) fn compile(
     sources: &Sources,
     options: &Options,
     job: SubmittedJob,
+    place: Place,
 ) -> Result<CompiledJob, Error> {
     let time_max = options.compile_time_max;
-    let (fields, drafts, places) = sandbox::run(&script.path, options, time_max, |ctx, brake| {
-        let (environment, host) = start(ctx, script, sources, options, brake)?;
-        let fields = run_compile_job(ctx, &environment, &host, &job, brake);
-        // A limit that was met comes before whatever the script made of it.
-        if let Some(fatal) = host.take_fatal() {
-            return Err(fatal.into());
-        }
-        let fields = fields?;
-        let (drafts, places) = host.take_tasks();
-        Ok((fields, drafts, places))
-    })?;
+    let (fields, drafts, places) =
+        sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
+            let (environment, host) = start(ctx, script, sources, options, brake, place)?;
+            let fields = run_compile_job(ctx, &environment, &host, &job, brake);
+            // A limit that was met comes before whatever the script made of it.
+            if let Some(fatal) = host.take_fatal() {
+                return Err(fatal.into());
+            }
+            let fields = fields?;
+            let (drafts, places) = host.take_tasks();
+            Ok((fields, drafts, places))
+        })?;
     let mut tasks = Vec::with_capacity(drafts.len());
     for draft in drafts {
         tasks.push(finish_task(draft, &places)?);
@@ -114,9 +124,16 @@ fn start<'js>(
     sources: &Sources,
     options: &Options,
     brake: &Brake,
+    place: Place,
 ) -> Result<(Environment<'js>, Rc<Host>), Stop> {
     let sources = Rc::new(sources.clone());
-    let host = Rc::new(Host::new(&script.path, sources, options, brake.clone()));
+    let host = Rc::new(Host::new(
+        &script.path,
+        sources,
+        options,
+        brake.clone(),
+        place,
+    ));
     let environment = environment::install(ctx, &host)?;
     let mut evaluation = EvalOptions::default();
     evaluation.filename = Some(script.path.clone());
@@ -213,14 +230,19 @@ fn finish_task(
     places: &std::collections::HashMap<Uuid, usize>,
 ) -> Result<CompiledTask, Error> {
     let mut depends_on = Vec::with_capacity(draft.dependencies.len());
-    for (dependency, name) in draft.dependencies {
-        let Some(place) = places.get(&dependency) else {
-            return Err(Error::UnknownDependency {
-                task: draft.name,
-                dependency: name,
-            });
-        };
-        depends_on.push(*place);
+    for dependency in draft.dependencies {
+        depends_on.push(match dependency {
+            Dependency::Added(place) => place,
+            Dependency::Later(uuid, name) => match places.get(&uuid) {
+                Some(place) => *place,
+                None => {
+                    return Err(Error::UnknownDependency {
+                        task: draft.name,
+                        dependency: name,
+                    });
+                }
+            },
+        });
     }
     // The script's order is kept; a dependency that was added twice is one.
     let mut known = std::collections::HashSet::with_capacity(depends_on.len());
@@ -231,24 +253,8 @@ fn finish_task(
         task_type: draft.task_type,
         priority: draft.priority,
         depends_on,
-        frames: frames_of(&draft.commands),
-        commands: draft.commands,
+        frames: draft.frames,
+        commands_json: draft.commands_json,
+        steps_total: draft.steps_total,
     })
-}
-
-/// The frames a `blender-render` command asks for on its command line, where they can be read.
-fn frames_of(commands: &[Command]) -> Option<String> {
-    let render = commands
-        .iter()
-        .find(|command| command.name == "blender-render")?;
-    let arguments = render.parameters.get("args")?.as_array()?;
-    let flag = arguments
-        .iter()
-        .rposition(|argument| matches!(argument.as_str(), Some("--render-frame" | "-f")))?;
-    let range = match arguments.get(flag + 1)? {
-        Value::String(range) => range.clone(),
-        Value::Number(frame) => frame.to_string(),
-        _ => return None,
-    };
-    Some(FrameSet::parse(&range).ok()?.compact())
 }

@@ -10,8 +10,6 @@ use rquickjs::{
     Ctx, Exception, Function, IntoJs, Object, Result as JsResult, Value as JsValue,
     context::EvalOptions, function::Rest,
 };
-use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
     export,
@@ -66,18 +64,21 @@ where
 }
 
 fn define_tasks<'js>(ctx: &Ctx<'js>, natives: &Object<'js>, host: &Rc<Host>) -> JsResult<()> {
-    define(ctx, natives, host, "newUUID", |_, _, _| {
-        Ok(Uuid::new_v4().to_string())
+    define(ctx, natives, host, "newUUID", |ctx, _, _| {
+        // Not `Uuid::new_v4()`, which asks the operating system each time.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        rquickjs::String::from_str(ctx.clone(), id.hyphenated().encode_lower(&mut text))
     })?;
     define(ctx, natives, host, "integer", |ctx, _, args| {
         // Counts fit a JavaScript number exactly, larger ones are cut at their use anyway.
         Ok(saturate(args.integer(ctx, 0)?))
     })?;
-    define(ctx, natives, host, "copyParameters", |ctx, host, args| {
-        let budget = host.copy_budget();
-        let copied = export::object(args.value(ctx, 0), "command parameters: value", &budget);
-        let copied = copied.map_err(|error| host.refuse(ctx, error))?;
-        export::to_js(ctx, &Value::Object(copied))
+    define(ctx, natives, host, "parametersText", |ctx, host, args| {
+        host.parameters_text(ctx, args)
+    })?;
+    define(ctx, natives, host, "parseText", |ctx, _, args| {
+        ctx.json_parse(args.text(ctx, 0)?)
     })?;
     define(ctx, natives, host, "addTask", |ctx, host, args| {
         host.add_task(ctx, args)

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Why a job could not be compiled.
 //!
-//! All but [`Error::Engine`] and [`Error::Watcher`] are the submitter's or the script author's to
+//! All but [`Error::Engine`], [`Error::Interrupted`], [`Error::Isolation`] and [`Error::Watcher`] are the submitter's or the script author's to
 //! solve, and their text is written for them. A script's own text always comes first and unchanged.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::settings::SettingProblem;
 
+/// What the JavaScript engine said, as text: it may have been said in another process.
+#[derive(Debug, Error, Serialize, Deserialize)]
+#[error("{0}")]
+pub struct EngineError(pub(crate) String);
+
 /// Why a job could not be compiled.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// No script of that name.
@@ -122,10 +128,39 @@ pub enum Error {
         /// File name of the script.
         script: String,
         /// What the engine said.
-        source: rquickjs::Error,
+        source: EngineError,
+    },
+    /// The process that ran the script ended itself, which is what the JavaScript engine does when
+    /// it finds no memory in the middle of its own work.
+    #[error("script {script} ran out of memory (its limit is {} MiB; the process that ran it ended with {how})", limit_bytes / (1024 * 1024))]
+    OutOfMemory {
+        /// File name of the script.
+        script: String,
+        /// The limit.
+        limit_bytes: usize,
+        /// How the process ended.
+        how: String,
+    },
+    /// The process that ran the script was ended by somebody else.
+    #[error("the process that ran script {script} was ended from outside ({how}); submit again")]
+    Interrupted {
+        /// File name of the script.
+        script: String,
+        /// How the process ended.
+        how: String,
+    },
+    /// The process that runs scripts could not be started.
+    #[error("start a process for script {script}")]
+    #[serde(skip)]
+    Isolation {
+        /// File name of the script.
+        script: String,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The thread that watches the scripts folder could not be started.
     #[error("start watching the job type scripts")]
+    #[serde(skip)]
     Watcher {
         /// What the system said.
         source: std::io::Error,

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! From JavaScript values to JSON, strictly and within a budget.
+//! From JavaScript values to JSON, as a tree or as text, strictly and within a budget.
 //!
 //! Not `JSON.stringify`: that turns NaN into null and drops functions without a word, and a job with
 //! such a hole fails hours later on a Worker. Here it is refused at once, with the place. The budget
 //! bounds what a script can make the Manager keep outside of the virtual machine.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use rquickjs::{Array, Coerced, Ctx, Function, Object, Value as JsValue, function::This};
-use serde_json::{Map, Number, Value};
+use rquickjs::{
+    Array, Coerced, Ctx, Function, Object, Value as JsValue, atom::PredefinedAtom, function::This,
+};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap as _, SerializeSeq as _},
+};
+use serde_json::{Map, Value};
 
 /// Deeper nesting is a structure that contains itself.
 const DEPTH_MAX: usize = 64;
@@ -36,133 +42,232 @@ impl From<rquickjs::Error> for ExportError {
 
 /// Converts any value. `place` names it in refusals.
 pub(crate) fn value<'js>(
-    value: JsValue<'js>,
+    value: &JsValue<'js>,
     place: &str,
     budget: &Cell<usize>,
 ) -> Result<Value, ExportError> {
-    Exporter { budget }
-        .value(value, 0)
-        .map_err(|error| match error {
-            ExportError::Refused {
-                place: inner,
-                problem,
-            } => ExportError::Refused {
-                place: format!("{place}{inner}"),
-                problem,
-            },
-            other => other,
-        })
+    export(value, budget, |node| {
+        node.serialize(serde_json::value::Serializer)
+    })
+    .map_err(|error| at(error, place))
 }
 
 /// Converts an object; `undefined` and `null` are an empty one, anything else is refused.
 pub(crate) fn object<'js>(
-    js: JsValue<'js>,
+    js: &JsValue<'js>,
     place: &str,
     budget: &Cell<usize>,
 ) -> Result<Map<String, Value>, ExportError> {
     if js.is_undefined() || js.is_null() {
         return Ok(Map::new());
     }
-    let kind = js.type_name();
     match value(js, place, budget)? {
         Value::Object(map) => Ok(map),
-        _ => Err(ExportError::Refused {
-            place: place.to_owned(),
-            problem: format!("must be an object, not {kind}"),
-        }),
+        _ => Err(no_object(js, place)),
     }
 }
 
-struct Exporter<'a> {
-    budget: &'a Cell<usize>,
-}
-
-impl Exporter<'_> {
-    fn charge(&self, bytes: usize) -> Result<(), ExportError> {
-        let left = self
-            .budget
-            .get()
-            .checked_sub(bytes)
-            .ok_or(ExportError::Budget)?;
-        self.budget.set(left);
+/// The same as JSON text, appended to `text`: no tree is built on the way.
+pub(crate) fn object_text(
+    js: &JsValue<'_>,
+    place: impl Fn() -> String,
+    budget: &Cell<usize>,
+    text: &mut Vec<u8>,
+) -> Result<(), ExportError> {
+    if js.is_undefined() || js.is_null() {
+        text.extend_from_slice(b"{}");
+        return Ok(());
+    }
+    let start = text.len();
+    let mut serializer = serde_json::Serializer::new(&mut *text);
+    export(js, budget, |node| node.serialize(&mut serializer))
+        .map_err(|error| at(error, &place()))?;
+    if text.get(start) == Some(&b'{') {
         Ok(())
+    } else {
+        Err(no_object(js, &place()))
+    }
+}
+
+fn no_object(js: &JsValue<'_>, place: &str) -> ExportError {
+    ExportError::Refused {
+        place: place.to_owned(),
+        problem: format!("must be an object, not {}", js.type_name()),
+    }
+}
+
+/// Walks a value into whatever `write` makes of it.
+fn export<'js, T>(
+    value: &JsValue<'js>,
+    budget: &Cell<usize>,
+    write: impl FnOnce(&Node<'_, 'js>) -> Result<T, serde_json::Error>,
+) -> Result<T, ExportError> {
+    let walk = Walk {
+        budget,
+        failure: RefCell::default(),
+    };
+    let node = Node {
+        walk: &walk,
+        value,
+        depth: 0,
+    };
+    write(&node).map_err(|_| walk.failure.take().unwrap_or(ExportError::Budget))
+}
+
+/// What all nodes of one walk share.
+struct Walk<'a> {
+    budget: &'a Cell<usize>,
+    /// Why the walk ended early: serde's own errors carry text only.
+    failure: RefCell<Option<ExportError>>,
+}
+
+impl Walk<'_> {
+    /// Ends the walk.
+    fn fail<E: serde::ser::Error>(&self, error: ExportError) -> E {
+        self.failure.replace(Some(error));
+        E::custom("")
     }
 
-    fn value(&self, value: JsValue<'_>, depth: usize) -> Result<Value, ExportError> {
-        if depth > DEPTH_MAX {
-            return Err(refused("is nested too deeply or contains itself"));
+    /// Names the place on the way out.
+    fn passed<E>(&self, error: E, step: impl FnOnce() -> String) -> E {
+        let failure = self.failure.take().map(|failure| at(failure, &step()));
+        self.failure.replace(failure);
+        error
+    }
+
+    fn js<T, E: serde::ser::Error>(&self, result: rquickjs::Result<T>) -> Result<T, E> {
+        result.map_err(|error| self.fail(ExportError::Js(error)))
+    }
+
+    fn charge<E: serde::ser::Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.budget.get().checked_sub(bytes) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => Err(self.fail(ExportError::Budget)),
         }
-        self.charge(VALUE_BYTES)?;
+    }
+}
+
+/// One value on the way.
+struct Node<'a, 'js> {
+    walk: &'a Walk<'a>,
+    value: &'a JsValue<'js>,
+    depth: usize,
+}
+
+impl Serialize for Node<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (walk, value) = (self.walk, self.value);
+        if self.depth > DEPTH_MAX {
+            return Err(walk.fail(refused("is nested too deeply or contains itself")));
+        }
+        walk.charge(VALUE_BYTES)?;
+        if let Some(string) = value.as_string() {
+            let text = walk.js(string.to_string())?;
+            walk.charge(text.len())?;
+            return serializer.serialize_str(&text);
+        }
         if value.is_undefined() || value.is_null() {
-            return Ok(Value::Null);
+            return serializer.serialize_unit();
         }
         if let Some(flag) = value.as_bool() {
-            return Ok(Value::Bool(flag));
+            return serializer.serialize_bool(flag);
         }
         if let Some(number) = value.as_number() {
-            return export_number(number);
-        }
-        if let Some(string) = value.as_string() {
-            let text = string.to_string()?;
-            self.charge(text.len())?;
-            return Ok(Value::String(text));
+            return self.number(number, serializer);
         }
         if value.is_function() {
-            return Err(refused("is a function"));
+            return Err(walk.fail(refused("is a function")));
         }
         if let Some(array) = value.as_array() {
-            return self.array(array, depth);
+            return self.array(array, serializer);
         }
         match value.as_object() {
-            Some(object) => self.object(object, depth),
-            None => Err(refused(&format!(
+            Some(object) => self.object(object, serializer),
+            None => Err(walk.fail(refused(&format!(
                 "is a {}, which JSON cannot hold",
                 value.type_name()
-            ))),
+            )))),
+        }
+    }
+}
+
+impl<'js> Node<'_, 'js> {
+    fn below<'b>(&'b self, value: &'b JsValue<'js>) -> Node<'b, 'js> {
+        Node {
+            walk: self.walk,
+            value,
+            depth: self.depth + 1,
         }
     }
 
-    fn array(&self, array: &Array<'_>, depth: usize) -> Result<Value, ExportError> {
+    fn number<S: Serializer>(&self, number: f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if number.fract() == 0.0 && number.abs() <= EXACT_INTEGER_MAX {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "whole and in range, just checked"
+            )]
+            return serializer.serialize_i64(number as i64);
+        }
+        if number.is_finite() {
+            return serializer.serialize_f64(number);
+        }
+        let problem = format!("is {}, which JSON cannot hold", js_name(number));
+        Err(self.walk.fail(refused(&problem)))
+    }
+
+    fn array<S: Serializer>(&self, array: &Array<'js>, to: S) -> Result<S::Ok, S::Error> {
+        let walk = self.walk;
         // Not `Array::len()`, which cannot hold the length of a huge array without items.
-        let length = array.as_object().get::<_, f64>("length")?;
-        let mut items = Vec::new();
+        let length: f64 = walk.js(array.as_object().get(PredefinedAtom::Length))?;
+        let mut items = to.serialize_seq(None)?;
         for index in 0u32.. {
             if f64::from(index) >= length {
                 break;
             }
-            let item = self.value(array.as_object().get(index)?, depth + 1);
-            items.push(item.map_err(|error| inside(error, &format!("[{index}]")))?);
+            let item: JsValue<'js> = walk.js(array.as_object().get(index))?;
+            items
+                .serialize_element(&self.below(&item))
+                .map_err(|error| walk.passed(error, || format!("[{index}]")))?;
         }
-        Ok(Value::Array(items))
+        items.end()
     }
 
-    fn object(&self, object: &Object<'_>, depth: usize) -> Result<Value, ExportError> {
-        let to_json: JsValue<'_> = object.get("toJSON")?;
+    fn object<S: Serializer>(&self, object: &Object<'js>, to: S) -> Result<S::Ok, S::Error> {
+        let walk = self.walk;
+        let to_json: JsValue<'js> = walk.js(object.get(PredefinedAtom::ToJSON))?;
         if let Some(to_json) = to_json.into_function() {
-            return self.value(to_json.call((This(object.clone()),))?, depth + 1);
+            let shown = walk.js(to_json.call((This(object.clone()),)))?;
+            return self.below(&shown).serialize(to);
         }
-        let mut map = Map::new();
         // Keys as JavaScript strings: the shorter way over C strings would cut them at a NUL.
-        for property in object.props::<rquickjs::String<'_>, JsValue<'_>>() {
-            let (key, item) = property?;
-            let key = key.to_string()?;
-            self.charge(key.len())?;
-            let item = self.value(item, depth + 1);
-            let item = item.map_err(|error| inside(error, &format!(".{key}")))?;
-            map.insert(key, item);
+        let mut properties = object.props::<rquickjs::String<'js>, JsValue<'js>>();
+        let Some(mut property) = properties.next() else {
+            // Sets and maps have no properties of their own, so plain data is spared the question.
+            return match walk.js(items_of_collection(object))? {
+                Some(items) => self.below(&items).serialize(to),
+                None => to.serialize_map(None)?.end(),
+            };
+        };
+        let mut map = to.serialize_map(None)?;
+        loop {
+            let (key, item) = walk.js(property)?;
+            let key = walk.js(key.to_string())?;
+            walk.charge(key.len())?;
+            map.serialize_entry(&key, &self.below(&item))
+                .map_err(|error| walk.passed(error, || format!(".{key}")))?;
+            match properties.next() {
+                Some(next) => property = next,
+                None => break map.end(),
+            }
         }
-        // Sets and maps have no properties of their own, so plain data is spared the question.
-        if map.is_empty()
-            && let Some(items) = items_of_collection(object)?
-        {
-            return self.value(items, depth + 1);
-        }
-        Ok(Value::Object(map))
     }
 }
 
 /// The items of a set or a map, as an array.
-fn items_of_collection<'js>(object: &Object<'js>) -> Result<Option<JsValue<'js>>, ExportError> {
+fn items_of_collection<'js>(object: &Object<'js>) -> rquickjs::Result<Option<JsValue<'js>>> {
     let globals = object.ctx().globals();
     for collection in ["Set", "Map"] {
         let class: JsValue<'js> = globals.get(collection)?;
@@ -172,20 +277,6 @@ fn items_of_collection<'js>(object: &Object<'js>) -> Result<Option<JsValue<'js>>
         }
     }
     Ok(None)
-}
-
-fn export_number(number: f64) -> Result<Value, ExportError> {
-    if number.fract() == 0.0 && number.abs() <= EXACT_INTEGER_MAX {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "whole and in range, just checked"
-        )]
-        let whole = number as i64;
-        return Ok(Value::from(whole));
-    }
-    Number::from_f64(number)
-        .map(Value::Number)
-        .ok_or_else(|| refused(&format!("is {}, which JSON cannot hold", js_name(number))))
 }
 
 fn js_name(number: f64) -> &'static str {
@@ -205,7 +296,8 @@ fn refused(problem: &str) -> ExportError {
     }
 }
 
-fn inside(error: ExportError, step: &str) -> ExportError {
+/// Puts a step in front of the place that a refusal names.
+fn at(error: ExportError, step: &str) -> ExportError {
     match error {
         ExportError::Refused { place, problem } => ExportError::Refused {
             place: format!("{step}{place}"),

@@ -65,7 +65,8 @@ mod tests {
                 task_type: "misc".into(),
                 priority: 50,
                 depends_on: depends_on.clone(),
-                commands: Vec::new(),
+                commands_json: "[]".to_owned(),
+                steps_total: 0,
                 frames: None,
             })
             .collect()

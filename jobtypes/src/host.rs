@@ -12,12 +12,15 @@ use std::{
 
 use jiff::tz::TimeZone;
 use rquickjs::{
-    Array, Ctx, Exception, Object, Result as JsResult, Value as JsValue, context::EvalOptions,
+    Array, Ctx, Exception, Function, Object, Result as JsResult, Value as JsValue,
+    context::EvalOptions,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    commands_text::CommandsText,
+    compiler::Place,
     error::Error,
     export::{self, ExportError},
     frames::FrameSet,
@@ -27,6 +30,7 @@ use crate::{
     sandbox::Brake,
     sources::Sources,
     timestamp,
+    wire::LogLine,
 };
 
 /// Lines of `print()` that reach the log per run; a loop must not fill a disk.
@@ -36,6 +40,9 @@ const LOG_CHARACTERS_MAX: usize = 8 * 1024;
 /// Native loops ask for the time this often.
 const CHUNKS_BETWEEN_CHECKS: usize = 1024;
 
+/// A larger buffer is given back after its use.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// A task as the script added it; dependencies are still ids.
 #[derive(Debug)]
 pub(crate) struct TaskDraft {
@@ -43,8 +50,20 @@ pub(crate) struct TaskDraft {
     pub(crate) name: String,
     pub(crate) task_type: String,
     pub(crate) priority: i32,
-    pub(crate) dependencies: Vec<(Uuid, String)>,
-    pub(crate) commands: Vec<Command>,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// JSON text of a list of [`Command`]s.
+    pub(crate) commands_json: String,
+    pub(crate) steps_total: u32,
+    pub(crate) frames: Option<String>,
+}
+
+/// A task that another one waits for.
+#[derive(Debug)]
+pub(crate) enum Dependency {
+    /// Its place among the tasks.
+    Added(usize),
+    /// Not added yet: its id, and its name for people.
+    Later(Uuid, String),
 }
 
 /// State shared by the native functions of one run.
@@ -56,6 +75,7 @@ pub(crate) struct Host {
     frames_max: u64,
     output_bytes_max: usize,
     brake: Brake,
+    place: Place,
     tasks: RefCell<Vec<TaskDraft>>,
     places: RefCell<HashMap<Uuid, usize>>,
     /// What is left of `output_bytes_max`.
@@ -63,6 +83,7 @@ pub(crate) struct Host {
     /// A limit that was met. The script cannot catch it.
     fatal: RefCell<Option<Error>>,
     log_lines: Cell<usize>,
+    buffer: RefCell<Vec<u8>>,
 }
 
 /// What a native function was called with. Missing arguments read as `undefined`.
@@ -84,7 +105,13 @@ impl<'js> Arguments<'js> {
 }
 
 impl Host {
-    pub(crate) fn new(script: &str, sources: Rc<Sources>, options: &Options, brake: Brake) -> Self {
+    pub(crate) fn new(
+        script: &str,
+        sources: Rc<Sources>,
+        options: &Options,
+        brake: Brake,
+        place: Place,
+    ) -> Self {
         Self {
             script: script.to_owned(),
             sources,
@@ -93,11 +120,13 @@ impl Host {
             frames_max: options.frames_max,
             output_bytes_max: options.output_bytes_max,
             brake,
+            place,
             tasks: RefCell::default(),
             places: RefCell::default(),
             budget: Cell::new(options.output_bytes_max),
             fatal: RefCell::default(),
             log_lines: Cell::new(0),
+            buffer: RefCell::default(),
         }
     }
 
@@ -118,7 +147,7 @@ impl Host {
         value: JsValue<'js>,
         place: &str,
     ) -> JsResult<serde_json::Map<String, Value>> {
-        export::object(value, place, &self.budget).map_err(|error| self.refuse(ctx, error))
+        export::object(&value, place, &self.budget).map_err(|error| self.refuse(ctx, error))
     }
 
     pub(crate) fn refuse(&self, ctx: &Ctx<'_>, error: ExportError) -> rquickjs::Error {
@@ -172,11 +201,6 @@ impl Host {
         self.tasks.borrow().len()
     }
 
-    /// A budget of its own for a copy that stays inside the machine, under its memory limit.
-    pub(crate) fn copy_budget(&self) -> Cell<usize> {
-        Cell::new(self.output_bytes_max)
-    }
-
     pub(crate) fn add_task<'js>(
         &self,
         ctx: &Ctx<'js>,
@@ -189,7 +213,8 @@ impl Host {
             let script = self.script.clone();
             return Err(self.stop(ctx, Error::TooManyTasks { script, limit }));
         }
-        let draft = self.read_task(ctx, &task)?;
+        let text_of: Function<'js> = args.value(ctx, 1).get()?;
+        let draft = self.read_task(ctx, &task, &text_of)?;
         if self.places.borrow_mut().insert(draft.uuid, index).is_some() {
             let message = format!("task {:?} was already added to the job", draft.name);
             return Err(Exception::throw_message(ctx, &message));
@@ -198,39 +223,108 @@ impl Host {
         Ok(JsValue::new_undefined(ctx.clone()))
     }
 
-    fn read_task<'js>(&self, ctx: &Ctx<'js>, task: &Object<'js>) -> JsResult<TaskDraft> {
-        let (uuid, name) = identity(ctx, task)?;
+    fn read_task<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        task: &Object<'js>,
+        text_of: &Function<'js>,
+    ) -> JsResult<TaskDraft> {
+        let uuid = identity(ctx, task)?;
+        let name = export::text(&task.get("name")?)?;
         let task_type = export::text(&task.get("type")?)?;
-        let mut commands = Vec::new();
+        let mut commands = CommandsText::default();
         let listed: Array<'js> = task.get("commands")?;
         for command in listed.iter::<Object<'js>>() {
-            let command = command?;
-            let command_name = export::text(&command.get("name")?)?;
-            let place = format!("parameters of command {command_name:?} of task {name:?}: value");
-            let count = export::integer(&command.get("totalStepCount")?)?;
-            commands.push(Command {
-                parameters: self.export_object(ctx, command.get("parameters")?, &place)?,
-                name: command_name,
-                total_step_count: u32::try_from(count.max(0)).unwrap_or(u32::MAX),
+            self.add_command(ctx, &mut commands, &name, &command?, text_of)?;
+        }
+        let listed: Array<'js> = task.get("dependencies")?;
+        let mut dependencies = Vec::with_capacity(listed.len());
+        let places = self.places.borrow();
+        for dependency in listed.iter::<Object<'js>>() {
+            let dependency = dependency?;
+            let uuid = identity(ctx, &dependency)?;
+            dependencies.push(match places.get(&uuid) {
+                Some(place) => Dependency::Added(*place),
+                None => Dependency::Later(uuid, export::text(&dependency.get("name")?)?),
             });
         }
-        let mut dependencies = Vec::new();
-        let listed: Array<'js> = task.get("dependencies")?;
-        for dependency in listed.iter::<Object<'js>>() {
-            dependencies.push(identity(ctx, &dependency?)?);
-        }
-        let texts = name.len() + task_type.len() + 64 * (dependencies.len() + 1);
-        let left = self.budget.get().checked_sub(texts);
-        self.budget
-            .set(left.ok_or_else(|| self.refuse(ctx, ExportError::Budget))?);
+        self.charge(
+            ctx,
+            name.len() + task_type.len() + 64 * (dependencies.len() + 1),
+        )?;
         Ok(TaskDraft {
             uuid,
             name,
             task_type,
             priority: saturate(export::integer(&task.get("priority")?)?),
             dependencies,
-            commands,
+            frames: commands.frames.take(),
+            steps_total: commands.steps_total,
+            commands_json: commands.finish(),
         })
+    }
+
+    /// Takes a command over: as the text it was made as, or, if the script has touched its
+    /// parameters since, as what they are now.
+    fn add_command<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        commands: &mut CommandsText,
+        task: &str,
+        command: &Object<'js>,
+        text_of: &Function<'js>,
+    ) -> JsResult<()> {
+        let name = export::text(&command.get("name")?)?;
+        let count = export::integer(&command.get("totalStepCount")?)?;
+        let count = u32::try_from(count.max(0)).unwrap_or(u32::MAX);
+        let known: JsValue<'js> = text_of.call((command.clone(),))?;
+        if let Some(known) = known.as_string() {
+            let text = known.to_string()?;
+            self.charge(ctx, text.len() + name.len())?;
+            commands.push(&name, count, |all| {
+                all.extend_from_slice(text.as_bytes());
+                Ok(())
+            })
+        } else {
+            let parameters: JsValue<'js> = command.get("parameters")?;
+            let place = || format!("parameters of command {name:?} of task {task:?}: value");
+            self.charge(ctx, name.len())?;
+            commands.push(&name, count, |all| {
+                export::object_text(&parameters, place, &self.budget, all)
+                    .map_err(|error| self.refuse(ctx, error))
+            })
+        }
+    }
+
+    /// Takes from the output budget.
+    fn charge(&self, ctx: &Ctx<'_>, bytes: usize) -> JsResult<()> {
+        let left = self.budget.get().checked_sub(bytes);
+        self.budget
+            .set(left.ok_or_else(|| self.refuse(ctx, ExportError::Budget))?);
+        Ok(())
+    }
+
+    /// The parameters of a new command, as JSON text.
+    pub(crate) fn parameters_text<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        args: &Arguments<'js>,
+    ) -> JsResult<rquickjs::String<'js>> {
+        // A budget of its own: the text stays inside the machine, under its memory limit.
+        let budget = Cell::new(self.output_bytes_max);
+        let place = || "command parameters: value".to_owned();
+        // One buffer for all commands. A `toJSON` that makes commands itself finds it gone and
+        // gets a new one.
+        let mut buffer = self.buffer.take();
+        buffer.clear();
+        export::object_text(&args.value(ctx, 0), place, &budget, &mut buffer)
+            .map_err(|error| self.refuse(ctx, error))?;
+        let text = std::str::from_utf8(&buffer).expect("JSON is written as UTF-8");
+        let text = rquickjs::String::from_str(ctx.clone(), text);
+        if buffer.capacity() <= BUFFER_BYTES_KEPT {
+            self.buffer.replace(buffer);
+        }
+        text
     }
 
     /// A task as the script sees it in `job.tasks`.
@@ -246,23 +340,27 @@ impl Host {
         let Some(task) = task else {
             return Ok(JsValue::new_undefined(ctx.clone()));
         };
-        let commands = task.commands.iter().map(|command| {
+        let listed: Vec<Command> = serde_json::from_str(&task.commands_json).unwrap_or_default();
+        let commands = listed.iter().map(|command| {
             json!({
                 "name": command.name,
                 "parameters": command.parameters,
                 "totalStepCount": command.total_step_count,
             })
         });
-        let dependencies = task.dependencies.iter();
+        let dependencies = task.dependencies.iter().map(|dependency| match dependency {
+            Dependency::Added(place) => {
+                json!({"uUID": tasks[*place].uuid, "name": tasks[*place].name})
+            }
+            Dependency::Later(uuid, name) => json!({"uUID": uuid, "name": name}),
+        });
         let view = json!({
             "uUID": task.uuid,
             "name": task.name,
             "type": task.task_type,
             "priority": task.priority,
             "commands": commands.collect::<Vec<_>>(),
-            "dependencies": dependencies
-                .map(|(uuid, name)| json!({"uUID": uuid, "name": name}))
-                .collect::<Vec<_>>(),
+            "dependencies": dependencies.collect::<Vec<_>>(),
         });
         export::to_js(ctx, &view)
     }
@@ -272,18 +370,20 @@ impl Host {
         self.log_lines.set(line.saturating_add(1));
         if line >= LOG_LINES_MAX {
             if line == LOG_LINES_MAX {
-                tracing::warn!(
-                    script = self.script,
-                    "further output of this run is left out"
-                );
+                self.say(true, "further output of this run is left out".to_owned());
             }
             return;
         }
         let shown: String = text.chars().take(LOG_CHARACTERS_MAX).collect();
-        if args.0.first().and_then(JsValue::as_bool) == Some(true) {
-            tracing::warn!(script = self.script, "{shown}");
-        } else {
-            tracing::info!(script = self.script, "{shown}");
+        let alert = args.0.first().and_then(JsValue::as_bool) == Some(true);
+        self.say(alert, shown);
+    }
+
+    fn say(&self, alert: bool, text: String) {
+        let line = LogLine { alert, text };
+        match self.place {
+            Place::Here => line.log(&self.script),
+            Place::Child => line.send(),
         }
     }
 
@@ -345,12 +445,13 @@ impl Host {
     }
 }
 
-fn identity<'js>(ctx: &Ctx<'js>, task: &Object<'js>) -> JsResult<(Uuid, String)> {
+fn identity<'js>(ctx: &Ctx<'js>, task: &Object<'js>) -> JsResult<Uuid> {
     let uuid = export::text(&task.get("uUID")?)?;
-    let name = export::text(&task.get("name")?)?;
-    let uuid = Uuid::parse_str(&uuid)
-        .map_err(|_| Exception::throw_type(ctx, &format!("task {name:?} has no valid uUID")))?;
-    Ok((uuid, name))
+    Uuid::parse_str(&uuid).or_else(|_| {
+        let name = export::text(&task.get("name")?)?;
+        let message = format!("task {name:?} has no valid uUID");
+        Err(Exception::throw_type(ctx, &message))
+    })
 }
 
 pub(crate) fn saturate(number: i64) -> i32 {

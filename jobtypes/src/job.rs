@@ -77,10 +77,21 @@ pub struct CompiledTask {
     /// Places in [`CompiledJob::tasks`] of the tasks that must be completed first.
     /// Invariant: in range, no repetitions, and no cycle in the whole job.
     pub depends_on: Vec<usize>,
-    /// What the Worker runs, in order.
-    pub commands: Vec<Command>,
+    /// What the Worker runs, in order: the JSON text of a list of [`Command`]s. It stays text,
+    /// because everything after the compiler only hands it on.
+    pub commands_json: String,
+    /// Steps of all commands; a command that names none counts as one.
+    pub steps_total: u32,
     /// The frames a `blender-render` command asks for, in regular notation such as `1-3,7`.
     pub frames: Option<String>,
+}
+
+impl CompiledTask {
+    /// The commands, read from their text.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        serde_json::from_str(&self.commands_json).unwrap_or_default()
+    }
 }
 
 /// One command of a task.

@@ -12,8 +12,9 @@ use std::{
 
 use crate::{
     catalog::{Catalog, LoadedType, Problem},
-    compiler,
+    compiler::{self, Place},
     error::Error,
+    isolation,
     job::{CompiledJob, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
@@ -108,7 +109,11 @@ impl JobTypes {
             return Err(Error::Settings { problems });
         }
         let not_sent = settings::missing_required(&public, &job.settings);
-        let compiled = compiler::compile(&script, &sources, &self.shelf.options, job);
+        let options = &self.shelf.options;
+        let compiled = match &options.child {
+            Some(program) => isolation::compile(program, &script, &sources, options, job),
+            None => compiler::compile(&script, &sources, options, job, Place::Here),
+        };
         compiled.map_err(|mut error| {
             if let Error::Thrown { missing, .. } = &mut error {
                 *missing = not_sent;

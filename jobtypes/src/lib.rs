@@ -12,6 +12,8 @@
 )]
 
 mod catalog;
+mod child;
+mod commands_text;
 mod compiler;
 mod declaration;
 mod environment;
@@ -20,6 +22,7 @@ mod etag;
 mod export;
 mod graph;
 mod host;
+mod isolation;
 mod job;
 mod job_type;
 mod job_types;
@@ -29,6 +32,7 @@ mod sandbox;
 mod sources;
 mod timestamp;
 mod watch;
+mod wire;
 
 pub mod frames;
 pub mod paths;
@@ -36,7 +40,9 @@ pub mod settings;
 pub mod shell_split;
 
 pub use catalog::Problem;
-pub use error::Error;
+pub use child::run_script_for_parent;
+pub use error::{EngineError, Error};
+pub use isolation::ChildProgram;
 pub use job::{Command, CompiledJob, CompiledTask, SubmittedJob};
 pub use job_type::{
     AvailableJobType, EvalInfo, JobSetting, SettingSubtype, SettingType, SettingVisibility,

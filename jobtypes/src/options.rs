@@ -8,6 +8,8 @@ use std::{path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 
+use crate::isolation::ChildProgram;
+
 const MIB: usize = 1024 * 1024;
 
 /// Settings of a [`crate::JobTypes`].
@@ -35,6 +37,9 @@ pub struct Options {
     pub tasks_max: usize,
     /// Frames that one frame range may have.
     pub frames_max: u64,
+    /// Runs each script in a process of its own; absent, scripts run in this one. The default is
+    /// what [`ChildProgram::make_default`] said.
+    pub child: Option<ChildProgram>,
     /// Zone of `formatTimestampLocal()`; the machine's own when absent.
     pub time_zone: Option<TimeZone>,
 }
@@ -52,6 +57,7 @@ impl Default for Options {
             output_bytes_max: 256 * MIB,
             tasks_max: 1_000_000,
             frames_max: 10_000_000,
+            child: ChildProgram::the_default(),
             time_zone: None,
         }
     }

@@ -7,13 +7,51 @@
 
   const text = (value) => (value === undefined || value === null ? "" : String(value));
 
-  class Command {
-    constructor(name, parameters, totalStepCount) {
-      this.name = name;
-      this.parameters = parameters;
-      this.totalStepCount = totalStepCount;
+  // What a command was made with: text until somebody looks at it. Most commands are made and
+  // added without that, and so cost no second copy of their parameters.
+  class Parameters {
+    constructor(json) {
+      this.json = json;
+      this.value = undefined;
+    }
+
+    open() {
+      if (this.json !== undefined) {
+        this.value = host.parseText(this.json);
+        this.json = undefined;
+      }
+      return this.value;
     }
   }
+
+  class Command {
+    #parameters;
+
+    constructor(name, parameters, totalStepCount) {
+      this.name = name;
+      this.#parameters = parameters;
+      this.totalStepCount = totalStepCount;
+    }
+
+    get parameters() { return this.#parameters.open(); }
+
+    set parameters(value) {
+      this.#parameters = new Parameters(undefined);
+      this.#parameters.value = value;
+    }
+
+    toJSON() {
+      return { name: this.name, parameters: this.parameters, totalStepCount: this.totalStepCount };
+    }
+
+    copy() { return new Command(this.name, this.#parameters, this.totalStepCount); }
+
+    // The text of untouched parameters.
+    static textOf(command) { return #parameters in command ? command.#parameters.json : undefined; }
+  }
+
+  const textOf = Command.textOf;
+  const copyOf = Command.prototype.copy;
 
   class Task {
     constructor(name, type) {
@@ -29,7 +67,7 @@
       if (!(command instanceof Command)) {
         throw new TypeError("addCommand() needs a command made by author.Command()");
       }
-      this.commands.push(new Command(command.name, command.parameters, command.totalStepCount));
+      this.commands.push(copyOf.call(command));
     }
 
     addDependency(task) {
@@ -42,7 +80,8 @@
 
   const author = {
     Task: function (name, type) {
-      const [trimmedName, trimmedType] = [text(name).trim(), text(type).trim()];
+      const trimmedName = text(name).trim();
+      const trimmedType = text(type).trim();
       if (trimmedName === "" || trimmedType === "") {
         throw new TypeError("author.Task(name, type) needs both a name and a type");
       }
@@ -53,8 +92,10 @@
       if (trimmedName === "") {
         throw new TypeError("author.Command(name, parameters) needs a name");
       }
-      const copied = host.copyParameters(parameters);
-      return new Command(trimmedName, copied, host.integer(totalStepCount));
+      const copied = new Parameters(host.parametersText(parameters));
+      // Most counts are small whole numbers already, and calling out costs more than asking.
+      const isCount = typeof totalStepCount === "number" && (totalStepCount | 0) === totalStepCount;
+      return new Command(trimmedName, copied, isCount ? totalStepCount : host.integer(totalStepCount));
     },
   };
 
@@ -149,7 +190,7 @@
       if (!(task instanceof Task)) {
         throw new TypeError("addTask() needs a task made by author.Task()");
       }
-      host.addTask(task);
+      host.addTask(task, textOf);
     }
 
     get tasks() {

@@ -5,7 +5,8 @@
 //! asked between JavaScript operations: a single built-in operation (sorting a huge array) runs to
 //! its end first. Memory is limited inside the engine; its own compiler does not survive every failed
 //! allocation, so a script that builds code (`new Function`, `new RegExp`) out of the last free bytes
-//! can still end the process. What scripts find inside the machine is `host`'s part.
+//! can still end the process. Both is why scripts run in a process of their own (`isolation`). What
+//! scripts find inside the machine is `host`'s part.
 
 use std::{
     sync::{
@@ -17,7 +18,11 @@ use std::{
 
 use rquickjs::{CaughtError, Coerced, Context, Ctx, Exception, Runtime, Value};
 
-use crate::{error::Error, options::Options};
+use crate::{
+    compiler::Place,
+    error::{EngineError, Error},
+    options::Options,
+};
 
 /// Name of the environment's own code in stack traces, left out of error locations.
 pub(crate) const PRELUDE: &str = "tablao:prelude";
@@ -79,11 +84,12 @@ pub(crate) fn run<T>(
     script: &str,
     options: &Options,
     time_max: Duration,
+    place: Place,
     work: impl FnOnce(&Ctx<'_>, &Brake) -> Result<T, Stop>,
 ) -> Result<T, Error> {
     let engine = |source| Error::Engine {
         script: script.to_owned(),
-        source,
+        source: EngineError(rquickjs::Error::to_string(&source)),
     };
     let runtime = Runtime::new().map_err(engine)?;
     runtime.set_memory_limit(options.memory_bytes_max);
@@ -95,7 +101,7 @@ pub(crate) fn run<T>(
     let handler = brake.clone();
     runtime.set_interrupt_handler(Some(Box::new(move || handler.must_stop())));
     let context = Context::full(&runtime).map_err(engine)?;
-    context.with(|ctx| {
+    let result = context.with(|ctx| {
         let result = work(&ctx, &brake).map_err(|stop| match stop {
             Stop::Final(error) => error,
             Stop::Js(error) => translate(script, options, CaughtError::from_error(&ctx, error)),
@@ -108,7 +114,13 @@ pub(crate) fn run<T>(
             });
         }
         result
-    })
+    });
+    if place == Place::Child {
+        // The process ends next and its memory with it; taking a large machine apart first would
+        // take as long as a tenth of the run.
+        std::mem::forget((context, runtime));
+    }
+    result
 }
 
 fn translate(script: &str, options: &Options, caught: CaughtError<'_>) -> Error {
@@ -121,7 +133,7 @@ fn translate(script: &str, options: &Options, caught: CaughtError<'_>) -> Error 
         CaughtError::Error(source) => {
             return Error::Engine {
                 script: script.to_owned(),
-                source,
+                source: EngineError(source.to_string()),
             };
         }
         CaughtError::Value(value) if value.is_uninitialized_or_null() => return memory_limit(),

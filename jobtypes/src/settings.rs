@@ -15,13 +15,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::job_type::{AvailableJobType, SettingType};
 
 /// A setting whose value is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingProblem {
     /// Key of the setting.
     pub setting: String,

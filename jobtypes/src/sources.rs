@@ -89,6 +89,18 @@ impl Sources {
         (sources, reader.skipped)
     }
 
+    /// A picture that was sent.
+    pub(crate) fn from_files(files: impl Iterator<Item = SourceFile>) -> Self {
+        Self {
+            on_disk: files.map(|file| (file.path.clone(), file)).collect(),
+        }
+    }
+
+    /// The files of the folder.
+    pub(crate) fn on_disk(&self) -> impl Iterator<Item = &SourceFile> {
+        self.on_disk.values()
+    }
+
     /// The file at exactly this path; a file on disk hides a built-in one.
     pub(crate) fn get(&self, path: &str) -> Option<SourceFile> {
         if let Some(file) = self.on_disk.get(path) {

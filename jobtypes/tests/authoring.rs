@@ -41,10 +41,10 @@ fn copies() {
         ),
         ("first", "misc", 70)
     );
-    assert_eq!(first.commands.len(), 1);
-    assert_eq!(first.commands[0].name, "echo");
-    assert_eq!(first.commands[0].parameters["n"], 1);
-    assert_eq!(first.commands[0].total_step_count, 3);
+    assert_eq!(first.commands().len(), 1);
+    assert_eq!(first.commands()[0].name, "echo");
+    assert_eq!(first.commands()[0].parameters["n"], 1);
+    assert_eq!(first.commands()[0].total_step_count, 3);
     assert_eq!(compiled.tasks[1].depends_on, [0]);
     assert_eq!(
         compiled.settings["result"],
@@ -63,7 +63,7 @@ fn parameters_are_exported() {
         job.addTask(t);",
     )
     .unwrap();
-    let parameters = &compiled.tasks[0].commands[0].parameters;
+    let parameters = &compiled.tasks[0].commands()[0].parameters;
     assert_eq!(
         Value::Object(parameters.clone()),
         json!({"whole": 24, "part": 0.5, "list": ["-r", 24, null, null], "missing": null,

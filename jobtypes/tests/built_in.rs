@@ -40,9 +40,8 @@ fn names(job: &CompiledJob) -> Vec<&str> {
 }
 
 fn argument(job: &CompiledJob, task: usize, flag: &str) -> Value {
-    let arguments = job.tasks[task].commands[0].parameters["args"]
-        .as_array()
-        .unwrap();
+    let commands = job.tasks[task].commands();
+    let arguments = commands[0].parameters["args"].as_array().unwrap();
     let at = arguments
         .iter()
         .position(|argument| argument == flag)
@@ -135,7 +134,7 @@ fn standard_submission() {
 #[test]
 fn render_command() {
     let job = render(settings());
-    let command = &job.tasks[0].commands[0];
+    let command = &job.tasks[0].commands()[0];
     assert_eq!(
         (command.name.as_str(), command.total_step_count),
         ("blender-render", 3)
@@ -177,7 +176,7 @@ fn render_command() {
 #[test]
 fn video_command() {
     let job = render(settings());
-    let command = &job.tasks[4].commands[0];
+    let command = &job.tasks[4].commands()[0];
     let folder =
         "/render/sprites/farm_output/promo/square_ellie/square_ellie.lighting_light_breakdown2";
     assert_eq!(
@@ -197,21 +196,24 @@ fn video_command() {
     );
     assert!(command.parameters["fps"].is_i64());
     let uneven = render(changed(json!({"fps": 23.976})));
-    assert_eq!(uneven.tasks[4].commands[0].parameters["fps"], json!(23.976));
+    assert_eq!(
+        uneven.tasks[4].commands()[0].parameters["fps"],
+        json!(23.976)
+    );
 }
 
 /// A scene is named before anything else on the command line, because Blender reads it in order.
 #[test]
 fn scene_comes_first() {
     let job = render(changed(json!({"scene": "Test Scene"})));
-    let arguments = &job.tasks[0].commands[0].parameters["args"];
+    let arguments = &job.tasks[0].commands()[0].parameters["args"];
     assert_eq!(
         (&arguments[0], &arguments[1]),
         (&json!("--scene"), &json!("Test Scene"))
     );
     let none = render(changed(json!({"scene": ""})));
     assert_eq!(
-        none.tasks[0].commands[0].parameters["args"][0],
+        none.tasks[0].commands()[0].parameters["args"][0],
         "--python-expr"
     );
 }
@@ -226,13 +228,13 @@ fn windows_paths() {
     ));
     assert_eq!(job.settings["blendfile"], blend);
     assert_eq!(job.settings["render_output_path"], output);
-    let render_command = &job.tasks[0].commands[0].parameters;
+    let render_command = &job.tasks[0].commands()[0].parameters;
     assert_eq!(render_command["blendfile"], blend);
     assert_eq!(
         argument(&job, 0, "--render-output"),
         "R:/sprites/farm_output/ellie/######"
     );
-    let video = &job.tasks[4].commands[0].parameters;
+    let video = &job.tasks[4].commands()[0].parameters;
     assert_eq!(video["inputGlob"], "R:/sprites/farm_output/ellie/*.png");
     assert_eq!(
         video["outputFile"],
@@ -254,7 +256,7 @@ fn timestamp_in_the_output_path() {
         argument(&job, 0, "--render-output"),
         "/srv/2006-01-02_150405/{keep}/######"
     );
-    let video = &job.tasks[4].commands[0].parameters;
+    let video = &job.tasks[4].commands()[0].parameters;
     assert_eq!(video["inputGlob"], "/srv/2006-01-02_150405/{keep}/*.png");
 }
 
@@ -278,7 +280,7 @@ fn frame_ranges_with_gaps() {
     let steps: Vec<u32> = job
         .tasks
         .iter()
-        .map(|task| task.commands[0].total_step_count)
+        .map(|task| task.commands()[0].total_step_count)
         .collect();
     assert_eq!(steps, [20, 20, 9, 0]);
     let frames: Vec<_> = job
@@ -290,9 +292,8 @@ fn frame_ranges_with_gaps() {
         frames,
         [Some("0-12,34-40"), Some("41-56,78-81"), Some("82-90"), None]
     );
-    let output = job.tasks[3].commands[0].parameters["outputFile"]
-        .as_str()
-        .unwrap();
+    let commands = job.tasks[3].commands();
+    let output = commands[0].parameters["outputFile"].as_str().unwrap();
     assert!(output.ends_with("/scene123-0-90.mp4"), "{output}");
 }
 
@@ -311,14 +312,12 @@ fn when_there_is_a_video() {
     }
     let exr = json!({"format": "OPEN_EXR", "has_previews": true, "image_file_extension": ".exr"});
     let job = render(changed(exr));
-    let glob = job.tasks[4].commands[0].parameters["inputGlob"]
-        .as_str()
-        .unwrap();
+    let commands = job.tasks[4].commands();
+    let glob = commands[0].parameters["inputGlob"].as_str().unwrap();
     assert!(glob.ends_with("/*.jpg"), "{glob}");
     let packed = render(changed(json!({"blendfile": "/a/shot.flamenco.blend"})));
-    let video = packed.tasks[4].commands[0].parameters["outputFile"]
-        .as_str()
-        .unwrap();
+    let commands = packed.tasks[4].commands();
+    let video = commands[0].parameters["outputFile"].as_str().unwrap();
     assert!(video.ends_with("/shot-1-10.mp4"), "{video}");
 }
 
@@ -392,13 +391,13 @@ fn echo_sleep_test() {
     let full = json!({"message": "hey", "sleep_duration_seconds": 3, "sleep_repeats": 2});
     let job = submit(full).unwrap();
     assert_eq!(names(&job), ["echo", "sleep", "sleep"]);
-    assert_eq!(job.tasks[0].commands[0].parameters["message"], "hey");
-    assert_eq!(job.tasks[0].commands[0].total_step_count, 0);
+    assert_eq!(job.tasks[0].commands()[0].parameters["message"], "hey");
+    assert_eq!(job.tasks[0].commands()[0].total_step_count, 0);
     for sleep in &job.tasks[1..] {
         assert_eq!(sleep.task_type, "misc");
         assert_eq!(sleep.depends_on, [0]);
-        assert_eq!(sleep.commands[0].name, "sleep");
-        assert_eq!(sleep.commands[0].parameters["duration_in_seconds"], 3);
+        assert_eq!(sleep.commands()[0].name, "sleep");
+        assert_eq!(sleep.commands()[0].parameters["duration_in_seconds"], 3);
     }
     assert_eq!(names(&submit(json!({"message": "hey"})).unwrap()), ["echo"]);
     let missing = submit(json!({})).unwrap_err().to_string();

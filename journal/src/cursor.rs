@@ -163,6 +163,9 @@ impl Cursor {
 
     /// Finds the next batch, leaving it whole and verified in the window.
     fn look_ahead(&mut self) -> Result<Option<BatchHeader>, Error> {
+        if self.place.next > self.limit {
+            return Ok(None);
+        }
         let mut suspicious = false;
         loop {
             let mut missing = "the segment ends without its seal although another follows";

@@ -10,7 +10,7 @@ use crate::batch::{
 };
 use crate::error::Error;
 use crate::position::{ChainValue, JournalId, Lsn};
-use crate::record::{Draft, RecordView, encoded_bytes};
+use crate::record::{BodyHashes, Draft, RecordView, encoded_bytes};
 
 /// What stays the same for all batches of one write.
 #[derive(Clone, Copy)]
@@ -37,45 +37,79 @@ pub(crate) fn check_draft(draft: &Draft) -> Result<usize, Error> {
     Ok(bytes)
 }
 
-/// Encodes checked drafts into as few batches as they fit, never splitting one.
-/// `times_us` are their clamped times. Returns the chain value after the last batch.
+/// What of a draft can be worked out before it has a place. The caller's thread does it, so that
+/// the one thread which everybody waits for does not have to.
+pub(crate) struct Measured {
+    /// What its records take in a batch.
+    pub(crate) bytes: usize,
+    hashes: Vec<BodyHashes>,
+}
+
+impl Measured {
+    /// Measures a draft, or refuses what no batch can take.
+    pub(crate) fn new(draft: &Draft) -> Result<Self, Error> {
+        let bytes = check_draft(draft)?;
+        let hashes = draft.records.iter().map(BodyHashes::of).collect();
+        Ok(Self { bytes, hashes })
+    }
+}
+
+/// A measured draft and its clamped time.
+#[derive(Clone, Copy)]
+pub(crate) struct Timed<'a> {
+    pub(crate) time_us: u64,
+    pub(crate) draft: &'a Draft,
+    pub(crate) measured: &'a Measured,
+}
+
+/// Encodes drafts into as few batches as they fit, never splitting one. Returns the chain value
+/// after the last batch.
 pub(crate) fn encode_drafts(
     origin: Origin,
     mut first: Lsn,
     mut chain: ChainValue,
-    drafts: &[(u64, &Draft)],
+    drafts: &[Timed<'_>],
     into: &mut Vec<u8>,
 ) -> ChainValue {
     let mut rest = drafts;
     while let Some(taken) = batch_of(rest) {
-        let (now, later) = rest.split_at(taken);
-        let count = now
-            .iter()
-            .map(|(_, draft)| draft.records.len())
-            .sum::<usize>();
-        chain = encode_batch(origin, first, chain, now, into);
-        first = first.plus(count as u64);
+        let (now, later) = rest.split_at(taken.drafts);
+        chain = encode_batch(origin, first, chain, now, &taken, into);
+        first = first.plus(taken.records as u64);
         rest = later;
     }
     chain
 }
 
+/// What one batch takes from the front of the drafts that wait.
+struct Taken {
+    drafts: usize,
+    records: usize,
+    bytes: usize,
+}
+
 /// How many drafts from the front make one batch; none if there are none.
-fn batch_of(drafts: &[(u64, &Draft)]) -> Option<usize> {
-    let &(start_us, _) = drafts.first()?;
-    let mut bytes = 0;
-    let mut records = 0;
-    let mut taken = 0;
-    for &(time_us, draft) in drafts {
-        bytes += encoded_bytes(&draft.records);
-        records += draft.records.len();
+fn batch_of(drafts: &[Timed<'_>]) -> Option<Taken> {
+    let start_us = drafts.first()?.time_us;
+    let mut taken = Taken {
+        drafts: 0,
+        records: 0,
+        bytes: 0,
+    };
+    for timed in drafts {
+        let bytes = taken.bytes + timed.measured.bytes;
+        let records = taken.records + timed.draft.records.len();
         let fits = bytes <= BODY_BYTES_MAX
             && records <= BATCH_RECORDS_MAX
-            && u32::try_from(time_us - start_us).is_ok();
-        if taken > 0 && !fits {
+            && u32::try_from(timed.time_us - start_us).is_ok();
+        if taken.drafts > 0 && !fits {
             break;
         }
-        taken += 1;
+        taken = Taken {
+            drafts: taken.drafts + 1,
+            records,
+            bytes,
+        };
     }
     Some(taken)
 }
@@ -84,34 +118,31 @@ fn encode_batch(
     origin: Origin,
     first: Lsn,
     before: ChainValue,
-    drafts: &[(u64, &Draft)],
+    drafts: &[Timed<'_>],
+    taken: &Taken,
     into: &mut Vec<u8>,
 ) -> ChainValue {
-    let time_us = drafts.first().map_or(0, |&(time_us, _)| time_us);
-    let body_bytes: usize = drafts
-        .iter()
-        .map(|(_, draft)| encoded_bytes(&draft.records))
-        .sum();
-    let count: usize = drafts.iter().map(|(_, draft)| draft.records.len()).sum();
+    let time_us = drafts.first().map_or(0, |timed| timed.time_us);
+    let length = BATCH_HEADER_BYTES + taken.bytes + BATCH_TRAILER_BYTES;
     let header = BatchHeader {
-        length: u32::try_from(BATCH_HEADER_BYTES + body_bytes + BATCH_TRAILER_BYTES)
-            .expect("a batch is at most 1 MiB"),
-        count: u32::try_from(count).expect("a batch has at most 65536 records"),
+        length: u32::try_from(length).expect("a batch is at most 1 MiB"),
+        count: u32::try_from(taken.records).expect("a batch has at most 65536 records"),
         incarnation: origin.incarnation,
         first,
         time_us,
         durable_upto: origin.durable_upto,
     };
+    into.reserve(length);
     into.extend_from_slice(&header.encode(origin.id));
     let body_start = into.len();
     let mut hasher = chain_hasher(before, &header);
-    for &(draft_time_us, draft) in drafts {
-        let after_us = u32::try_from(draft_time_us - time_us)
+    for timed in drafts {
+        let after_us = u32::try_from(timed.time_us - time_us)
             .expect("drafts whose times are too far apart go into different batches");
-        for record in &draft.records {
+        for (record, &hashes) in timed.draft.records.iter().zip(&timed.measured.hashes) {
             let view = RecordView::of(record, after_us);
             view.encode(into);
-            view.chain(&mut hasher);
+            view.chain_hashed(hashes, &mut hasher);
         }
     }
     let body_checksum = checksum(origin.id, &into[body_start..]);

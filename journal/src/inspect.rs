@@ -139,8 +139,7 @@ impl Reader {
             })?;
             let found = walked.scanned;
             let what = match found.tail {
-                Tail::Whole => None,
-                Tail::Zeros => Some("only zeros follow".to_owned()),
+                Tail::Whole | Tail::Zeros => None,
                 Tail::Torn(flaw) => Some(flaw.to_string()),
             };
             verified = Some(Verified {

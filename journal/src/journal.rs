@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::encode::{Origin, check_draft, encode_drafts};
+use crate::encode::{Measured, Origin, Timed, encode_drafts};
 use crate::error::Error;
 use crate::files::FileStore;
 use crate::position::{ChainValue, JournalId, Lsn};
@@ -124,6 +124,32 @@ impl Journal {
     /// Makes these drafts durable with one write and one sync. After an error nothing more can
     /// be appended: the process has to end and recover.
     pub fn commit(&mut self, expected_first: Lsn, drafts: &[&Draft]) -> Result<Committed, Error> {
+        let measured: Vec<Measured> = drafts
+            .iter()
+            .map(|draft| Measured::new(draft))
+            .collect::<Result<_, _>>()?;
+        let mut time_us = self.last_time_us();
+        let timed: Vec<Timed<'_>> = drafts
+            .iter()
+            .zip(&measured)
+            .map(|(&draft, measured)| {
+                time_us = time_us.max(draft.time_us);
+                Timed {
+                    time_us,
+                    draft,
+                    measured,
+                }
+            })
+            .collect();
+        self.commit_timed(expected_first, &timed)
+    }
+
+    /// The same for drafts that were measured, and whose times were clamped, before.
+    pub(crate) fn commit_timed(
+        &mut self,
+        expected_first: Lsn,
+        drafts: &[Timed<'_>],
+    ) -> Result<Committed, Error> {
         self.writer.check()?;
         let head = self.writer.head();
         if expected_first != head.next {
@@ -132,27 +158,17 @@ impl Journal {
                 next: head.next,
             });
         }
-        if drafts.is_empty() {
-            return Err(Error::DraftEmpty);
-        }
-        let mut time_us = head.time_us;
-        let mut count = 0;
-        let mut timed = Vec::with_capacity(drafts.len());
-        for &draft in drafts {
-            check_draft(draft)?;
-            time_us = time_us.max(draft.time_us);
-            count += draft.records.len() as u64;
-            timed.push((time_us, draft));
-        }
+        let time_us = drafts.last().ok_or(Error::DraftEmpty)?.time_us;
+        let count: usize = drafts.iter().map(|timed| timed.draft.records.len()).sum();
         let origin = Origin {
             id: self.id(),
             incarnation: head.incarnation,
             durable_upto: head.next.previous(),
         };
         self.buffer.clear();
-        let chain = encode_drafts(origin, head.next, head.chain, &timed, &mut self.buffer);
+        let chain = encode_drafts(origin, head.next, head.chain, drafts, &mut self.buffer);
         let after = Head {
-            next: head.next.plus(count),
+            next: head.next.plus(count as u64),
             chain,
             incarnation: head.incarnation,
             time_us,

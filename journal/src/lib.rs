@@ -26,6 +26,7 @@ pub mod log;
 mod mark;
 mod mirror;
 mod position;
+mod queue;
 mod reader;
 mod record;
 mod recovery;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::batch::genesis_chain;
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, StoreFile, read_from};
+use crate::flaw::Flaw;
 use crate::folder::{Segment, linked_segments, open_segment};
 use crate::journal::OpenOptions;
 use crate::mark::{CleanMark, write_whole};
@@ -18,6 +19,9 @@ use crate::segment::{
     FORMAT_VERSION, SEGMENT_HEADER_BYTES, SegmentHeader, UNFINISHED_SUFFIX, segment_name,
 };
 use crate::segment_writer::{Head, SegmentWriter};
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
 
 /// Bytes after the last durable record that were cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub struct TornTail {
     pub bytes: u64,
     /// The position that the first of them would have had.
     pub lsn: Lsn,
-    /// The file beside the segments that now has them; none if they were only zeros.
+    /// The file beside the segments that now has them.
     pub kept_in: Option<String>,
     /// What was wrong with them.
     pub what: String,
@@ -227,7 +231,12 @@ fn put_in_order(
     }
     let torn = match scanned.tail {
         Tail::Whole => None,
-        Tail::Zeros | Tail::Torn(_) => Some(cut(files, file, segment, scanned)?),
+        // The reserve of a writer that was not closed.
+        Tail::Zeros => {
+            file.set_len(scanned.end).doing("cut", name)?;
+            None
+        }
+        Tail::Torn(flaw) => Some(cut(files, file, segment, scanned, flaw)?),
     };
     // A killed process may have left batches that it never synced. They are whole, so they are
     // kept, and from here on they count as durable. They are written once more because a sync
@@ -247,15 +256,16 @@ fn cut(
     file: &dyn StoreFile,
     segment: &Segment,
     scanned: &Scanned,
+    flaw: Flaw,
 ) -> Result<TornTail, Error> {
-    let bytes = read_from(file, scanned.end).doing("read", &segment.name)?;
-    let (kept_in, what) = match scanned.tail {
-        Tail::Torn(flaw) => (
-            Some(keep(files, segment, scanned, &bytes)?),
-            flaw.to_string(),
-        ),
-        Tail::Whole | Tail::Zeros => (None, "only zeros follow".to_owned()),
-    };
+    let mut bytes = read_from(file, scanned.end).doing("read", &segment.name)?;
+    // More zeros than a torn batch may well end with are the reserve.
+    let written = bytes.iter().rposition(|&byte| byte != 0);
+    let written = written.map_or(0, |last| last + 1);
+    if bytes.len() - written >= SECTOR_BYTES {
+        bytes.truncate(written);
+    }
+    let kept_in = keep(files, segment, scanned, &bytes)?;
     file.set_len(scanned.end).doing("cut", &segment.name)?;
     file.sync().doing("sync", &segment.name)?;
     let torn = TornTail {
@@ -263,8 +273,8 @@ fn cut(
         offset: scanned.end,
         bytes: bytes.len() as u64,
         lsn: scanned.next,
-        kept_in,
-        what,
+        kept_in: Some(kept_in),
+        what: flaw.to_string(),
     };
     tracing::warn!(
         segment = %torn.segment,

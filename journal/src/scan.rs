@@ -33,7 +33,7 @@ pub(crate) struct Expected<'a> {
 pub(crate) enum Tail {
     /// With its last batch or seal.
     Whole,
-    /// With zeros, which some file systems leave when the power goes.
+    /// With zeros: the reserve of its writer.
     Zeros,
     /// With bytes that were never acknowledged.
     Torn(Flaw),

@@ -10,7 +10,7 @@ use crate::error::{Doing, Error};
 use crate::files::{FileStore, StoreFile};
 use crate::mark::{CleanMark, write_whole};
 use crate::position::{ChainValue, Lsn};
-use crate::segment::{SEGMENT_HEADER_BYTES, Seal, SegmentHeader, segment_name};
+use crate::segment::{SEAL_BYTES, SEGMENT_HEADER_BYTES, Seal, SegmentHeader, segment_name};
 
 /// Where a journal continues. Everything before it is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,11 @@ pub(crate) struct Head {
     pub(crate) time_us: u64,
 }
 
+/// How far a growing segment is filled with zeros ahead of its batches. A sync that also has to
+/// bring a new file size and new blocks to the disk takes half as long again, so small writes go
+/// over space that is already there. It bounds what is read at a tail to see that it is empty.
+const RESERVE_BYTES: u64 = 256 << 10;
+
 /// The newest segment, open for appending.
 pub(crate) struct SegmentWriter {
     files: Arc<dyn FileStore>,
@@ -29,6 +34,10 @@ pub(crate) struct SegmentWriter {
     header: SegmentHeader,
     /// Where the next batch goes. Invariant: everything before it was synced.
     end: u64,
+    /// The file's size: from `end` to here are zeros.
+    reserved: u64,
+    /// Reused by every write that reserves.
+    with_reserve: Vec<u8>,
     head: Head,
     segment_bytes: u64,
     /// Set by the first failed write or sync and never cleared: after that the page cache is not
@@ -52,6 +61,8 @@ impl SegmentWriter {
             name: segment_name(header.first),
             header,
             end,
+            reserved: end,
+            with_reserve: Vec::new(),
             head,
             segment_bytes,
             poisoned: None,
@@ -95,10 +106,7 @@ impl SegmentWriter {
             if writer.end >= writer.segment_bytes && writer.has_batches() {
                 writer.rotate(writer.header.mirror)?;
             }
-            writer
-                .file
-                .write_at(writer.end, bytes)
-                .doing("write", &writer.name)?;
+            writer.write(bytes)?;
             sync_before_acknowledging(writer.file.as_ref()).doing("sync", &writer.name)?;
             writer.end += bytes.len() as u64;
             writer.head = head;
@@ -141,7 +149,44 @@ impl SegmentWriter {
         if CleanMark::read(self.files.as_ref())? == Some(mark) {
             return Ok(());
         }
-        self.guarded(|writer| mark.write(writer.files.as_ref()))
+        self.guarded(|writer| {
+            if writer.reserved > writer.end {
+                writer.cut_reserve(writer.end)?;
+                writer.file.sync().doing("sync", &writer.name)?;
+            }
+            mark.write(writer.files.as_ref())
+        })
+    }
+
+    /// Writes at the end, with a new reserve behind it if the old one is used up.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let end = self.end + bytes.len() as u64;
+        if end <= self.reserved || bytes.len() as u64 >= RESERVE_BYTES {
+            self.reserved = self.reserved.max(end);
+            return self
+                .file
+                .write_at(self.end, bytes)
+                .doing("write", &self.name);
+        }
+        let reserved = end.next_multiple_of(RESERVE_BYTES);
+        self.with_reserve.clear();
+        self.with_reserve.extend_from_slice(bytes);
+        let whole = usize::try_from(reserved - self.end).expect("less than two reserves");
+        self.with_reserve.resize(whole, 0);
+        self.file
+            .write_at(self.end, &self.with_reserve)
+            .doing("write", &self.name)?;
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    /// Gives back what of the reserve is not used.
+    fn cut_reserve(&mut self, end: u64) -> Result<(), Error> {
+        if self.reserved > end {
+            self.file.set_len(end).doing("cut", &self.name)?;
+            self.reserved = end;
+        }
+        Ok(())
     }
 
     fn has_batches(&self) -> bool {
@@ -160,6 +205,7 @@ impl SegmentWriter {
         self.file
             .write_at(self.end, &seal.encode(self.header.id))
             .doing("seal", &self.name)?;
+        self.cut_reserve(self.end + SEAL_BYTES as u64)?;
         self.file.sync().doing("sync", &self.name)?;
         self.replace(SegmentHeader {
             id: self.header.id,

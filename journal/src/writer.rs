@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The writer thread: group commit behind a bounded channel.
+//! The writer thread: group commit behind a bounded queue.
 //!
 //! It takes all drafts that wait, makes them durable with one write and one sync, and reports
 //! them in order. It decides nothing about their content. The first failure is final: it is
 //! reported once and every later append is refused.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
-use crate::encode::check_draft;
+use crate::encode::{Measured, Timed};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::position::{ChainValue, JournalId, Lsn};
+use crate::queue::{Queue, Then, Waiting};
 use crate::record::Draft;
 
-/// How many drafts may wait. A sync takes about as long as the engine needs for this many
-/// decisions; more would only lengthen the queue in which a caller waits.
-const WAITING_DRAFTS_MAX: usize = 1024;
-/// How many bytes of drafts one sync covers. Larger groups would save no syncs worth having and
-/// would make the first caller of the group wait for the bytes of all others.
-const GROUP_BYTES_MAX: usize = 4 << 20;
+/// The part of a commit's time for which it is worth waiting for more drafts: it costs those who
+/// wait a quarter of a sync, and can save them a whole one.
+const PATIENCE_PART: u32 = 4;
+/// On a slow disk, callers who have not come back by then are not about to.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
+/// Callers that bring new drafts without waiting for answers do not come back at all; now and
+/// then it is tried again.
+const PAUSE_COMMITS_MAX: u32 = 63;
 
 /// A draft that was taken in; it is not durable yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,29 +82,9 @@ pub enum Report<T> {
     Failed(Failed<T>),
 }
 
-struct Waiting<T> {
-    first: Lsn,
-    time_us: u64,
-    bytes: usize,
-    draft: Draft,
-    token: T,
-}
-
-enum Ask<T> {
-    Append(Waiting<T>),
-    Close,
-}
-
-struct Gate<T> {
-    /// Taken away by `close`.
-    sender: Option<Sender<Ask<T>>>,
-    next: Lsn,
-    time_us: u64,
-}
-
 /// The way to the writer thread. Calls may come from any thread; their order is the journal's.
 pub struct WriterHandle<T> {
-    gate: Mutex<Gate<T>>,
+    queue: Arc<Queue<T>>,
     fate: Arc<OnceLock<Arc<Error>>>,
     durable: watch::Receiver<Lsn>,
     thread: Mutex<Option<JoinHandle<Result<(), Error>>>>,
@@ -116,18 +99,13 @@ impl Journal {
         self,
         on_report: impl FnMut(Report<T>) + Send + 'static,
     ) -> Result<WriterHandle<T>, Error> {
-        let (sender, receiver) = bounded(WAITING_DRAFTS_MAX);
         let (durable_sender, durable) = watch::channel(self.next_lsn().previous());
         let fate = Arc::new(OnceLock::new());
-        let gate = Gate {
-            sender: Some(sender),
-            next: self.next_lsn(),
-            time_us: self.last_time_us(),
-        };
+        let queue = Arc::new(Queue::new(self.next_lsn(), self.last_time_us()));
         let (id, incarnation) = (self.id(), self.incarnation());
         let writer = Writer {
             journal: self,
-            receiver,
+            queue: Arc::clone(&queue),
             on_report,
             durable: durable_sender,
             fate: Arc::clone(&fate),
@@ -141,7 +119,7 @@ impl Journal {
                 source,
             })?;
         Ok(WriterHandle {
-            gate: Mutex::new(gate),
+            queue,
             fate,
             durable,
             thread: Mutex::new(Some(thread)),
@@ -170,39 +148,22 @@ impl<T: Send + 'static> WriterHandle<T> {
         draft: Draft,
         token: T,
     ) -> Result<Accepted, Error> {
-        let bytes = check_draft(&draft)?;
-        let mut gate = self.gate();
+        // Outside the lock: hashing is what takes longest, and callers may do it side by side.
+        let measured = Measured::new(&draft)?;
         if let Some(error) = self.fate.get() {
             return Err(Error::Poisoned(Arc::clone(error)));
         }
-        let first = gate.next;
-        if let Some(expected) = expected_first
-            && expected != first
-        {
-            return Err(Error::StalePosition {
-                expected,
-                next: first,
-            });
-        }
-        let sender = gate.sender.as_ref().ok_or(Error::Closed)?;
-        let time_us = draft.time_us.max(gate.time_us);
-        let next = first.plus(draft.records.len() as u64);
-        let waiting = Waiting {
-            first,
-            time_us,
-            bytes,
-            draft,
-            token,
-        };
-        // The gate stays shut while the queue is full: whoever comes next is later in order.
-        if sender.send(Ask::Append(waiting)).is_err() {
-            return Err(self.gone());
-        }
-        gate.next = next;
-        gate.time_us = time_us;
+        let count = draft.records.len() as u64;
+        let (first, time_us) = self
+            .queue
+            .push(expected_first, measured, draft, token)
+            .map_err(|error| match error {
+                Error::WriterGone => self.gone(),
+                other => other,
+            })?;
         Ok(Accepted {
             first,
-            last: next.previous(),
+            last: first.plus(count).previous(),
             time_us,
         })
     }
@@ -222,7 +183,7 @@ impl<T: Send + 'static> WriterHandle<T> {
     /// Where the next draft would go; it may be taken by the time the caller looks.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {
-        self.gate().next
+        self.queue.next()
     }
 
     /// Which journal it is.
@@ -240,10 +201,9 @@ impl<T: Send + 'static> WriterHandle<T> {
     /// Makes durable what waits, leaves the clean mark and ends the thread. Later appends are
     /// refused. Dropping the handle does the same without the mark.
     pub fn close(&self) -> Result<(), Error> {
-        let sender = self.gate().sender.take().ok_or(Error::Closed)?;
-        // A send that fails means the thread is gone; joining it says why.
-        let _ = sender.send(Ask::Close);
-        drop(sender);
+        if !self.queue.shut(Then::Close) {
+            return Err(Error::Closed);
+        }
         let thread = self
             .thread
             .lock()
@@ -253,10 +213,6 @@ impl<T: Send + 'static> WriterHandle<T> {
             Some(Ok(result)) => result,
             Some(Err(_)) | None => Err(self.gone()),
         }
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate<T>> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gone(&self) -> Error {
@@ -269,10 +225,7 @@ impl<T: Send + 'static> WriterHandle<T> {
 
 impl<T> Drop for WriterHandle<T> {
     fn drop(&mut self) {
-        self.gate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sender = None;
+        self.queue.shut(Then::End);
         let thread = self
             .thread
             .lock()
@@ -290,7 +243,7 @@ impl<T> Drop for WriterHandle<T> {
 /// What lives on the thread.
 struct Writer<T, F> {
     journal: Journal,
-    receiver: Receiver<Ask<T>>,
+    queue: Arc<Queue<T>>,
     on_report: F,
     durable: watch::Sender<Lsn>,
     fate: Arc<OnceLock<Arc<Error>>>,
@@ -298,50 +251,43 @@ struct Writer<T, F> {
 
 impl<T: Send + 'static, F: FnMut(Report<T>)> Writer<T, F> {
     fn run(mut self) -> Result<(), Error> {
+        let _ending = Ending(Arc::clone(&self.queue));
+        let mut group = Vec::new();
+        let mut rhythm = Rhythm::default();
         loop {
-            let mut group = Vec::new();
-            let closing = match self.receiver.recv() {
-                // Every handle is gone without a word: there will be no clean mark.
-                Err(_) => return Ok(()),
-                Ok(Ask::Close) => true,
-                Ok(Ask::Append(waiting)) => self.gather(waiting, &mut group),
-            };
+            rhythm.wait_for_callers(&self.queue);
+            let then = self.queue.take(&mut group);
             if !group.is_empty() {
-                self.commit(group)?;
+                rhythm.group = group.len();
+                let start = Instant::now();
+                self.commit(&mut group)?;
+                rhythm.took = start.elapsed();
             }
-            if closing {
-                return self.journal.close();
+            match then {
+                Then::GoOn => {}
+                Then::Close => return self.journal.close(),
+                Then::End => return Ok(()),
             }
         }
     }
 
-    /// Takes everything else that waits, up to the bound. True if the last of it was `Close`.
-    fn gather(&self, first: Waiting<T>, group: &mut Vec<Waiting<T>>) -> bool {
-        let mut bytes = first.bytes;
-        group.push(first);
-        while bytes < GROUP_BYTES_MAX {
-            match self.receiver.try_recv() {
-                Ok(Ask::Append(waiting)) => {
-                    bytes += waiting.bytes;
-                    group.push(waiting);
-                }
-                Ok(Ask::Close) => return true,
-                Err(_) => return false,
-            }
-        }
-        false
-    }
-
-    fn commit(&mut self, group: Vec<Waiting<T>>) -> Result<(), Error> {
-        let drafts: Vec<&Draft> = group.iter().map(|waiting| &waiting.draft).collect();
+    fn commit(&mut self, group: &mut Vec<Waiting<T>>) -> Result<(), Error> {
+        let timed: Vec<Timed<'_>> = group
+            .iter()
+            .map(|waiting| Timed {
+                time_us: waiting.time_us,
+                draft: &waiting.draft,
+                measured: &waiting.measured,
+            })
+            .collect();
         let expected_first = group.first().map_or(Lsn::ORIGIN, |waiting| waiting.first);
-        let committed = match self.journal.commit(expected_first, &drafts) {
+        let committed = match self.journal.commit_timed(expected_first, &timed) {
             Ok(committed) => committed,
             Err(error) => return Err(self.fail(error, group)),
         };
         self.durable.send_replace(committed.last);
         let drafts = group
-            .into_iter()
+            .drain(..)
             .map(|waiting| Settled {
                 first: waiting.first,
                 time_us: waiting.time_us,
@@ -358,7 +304,7 @@ impl<T: Send + 'static, F: FnMut(Report<T>)> Writer<T, F> {
         Ok(())
     }
 
-    fn fail(&mut self, error: Error, group: Vec<Waiting<T>>) -> Error {
+    fn fail(&mut self, error: Error, group: &mut Vec<Waiting<T>>) -> Error {
         // The journal wraps its first failure as `Poisoned`; the cause is what is to be told.
         let cause = match error {
             Error::Poisoned(cause) => cause,
@@ -366,16 +312,57 @@ impl<T: Send + 'static, F: FnMut(Report<T>)> Writer<T, F> {
         };
         let cause = Arc::clone(self.fate.get_or_init(|| cause));
         tracing::error!(error = %cause, "the journal can not be written any more");
-        let mut tokens: Vec<T> = group.into_iter().map(|waiting| waiting.token).collect();
-        while let Ok(ask) = self.receiver.try_recv() {
-            if let Ask::Append(waiting) = ask {
-                tokens.push(waiting.token);
-            }
-        }
+        group.extend(self.queue.writer_ended());
+        let tokens = group.drain(..).map(|waiting| waiting.token).collect();
         (self.on_report)(Report::Failed(Failed {
             error: Arc::clone(&cause),
             tokens,
         }));
         Error::Poisoned(cause)
+    }
+}
+
+/// How the writer keeps callers who wait for their answers from falling into two halves that
+/// take turns: with half of them in every sync, each waits for two.
+#[derive(Default)]
+struct Rhythm {
+    /// How many drafts the last commit had.
+    group: usize,
+    /// How long it took.
+    took: Duration,
+    /// How many commits go without waiting, because waiting was in vain.
+    pause: u32,
+    /// How long the next such pause is.
+    pause_next: u32,
+}
+
+impl Rhythm {
+    /// After some others are already waiting again, waits a little for those just answered.
+    fn wait_for_callers<T>(&mut self, queue: &Queue<T>) {
+        let waiting = queue.len();
+        if self.group == 0 || waiting == 0 {
+            return;
+        }
+        if self.pause > 0 {
+            self.pause -= 1;
+            return;
+        }
+        let patience = (self.took / PATIENCE_PART).min(PATIENCE_MAX);
+        if queue.gather(self.group + waiting, patience) {
+            self.pause_next = 0;
+        } else {
+            self.pause = self.pause_next;
+            self.pause_next = (self.pause_next * 2 + 1).min(PAUSE_COMMITS_MAX);
+        }
+    }
+}
+
+/// However the thread ends, nobody may wait for it any more. Tokens that are left are dropped,
+/// which whoever waits for one notices.
+struct Ending<T>(Arc<Queue<T>>);
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        drop(self.0.writer_ended());
     }
 }

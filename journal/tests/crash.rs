@@ -92,7 +92,7 @@ fn faulty(plan: FaultPlan) -> (MemoryFiles, FaultyFiles) {
 /// Every kind of loss, with torn sectors that differ from case to case.
 fn losses(case: u64) -> Vec<PowerLoss> {
     let mut losses = vec![PowerLoss::ProcessOnly, PowerLoss::UnsyncedLost];
-    losses.extend((0..4).map(|seed| PowerLoss::Torn {
+    losses.extend((0..8).map(|seed| PowerLoss::Torn {
         seed: case * 1000 + seed,
     }));
     losses

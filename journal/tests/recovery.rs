@@ -11,17 +11,21 @@ use tablao_journal::{
 
 const FIRST_SEGMENT: &str = "00000000000000000001.seg";
 
-/// A journal of `decisions` single batches that was not closed, and where each batch begins.
+/// A journal of `decisions` single batches that was not closed, and where each batch begins. It
+/// has no reserve: a machine that lost power may never have had it on its disk.
 fn unclosed(decisions: u64) -> (MemoryFiles, Vec<usize>) {
     let memory = MemoryFiles::new();
     let files: Arc<dyn FileStore> = Arc::new(memory.clone());
     let mut journal = open(&files, &options()).journal;
     let mut starts = Vec::new();
     for number in 0..decisions {
-        starts.push(memory.bytes(FIRST_SEGMENT).expect("there").len());
+        starts.push(written(&memory, FIRST_SEGMENT).len());
         commit(&mut journal, &draft(number, 2));
     }
-    starts.push(memory.bytes(FIRST_SEGMENT).expect("there").len());
+    drop(journal);
+    let bytes = written(&memory, FIRST_SEGMENT);
+    starts.push(bytes.len());
+    memory.put(FIRST_SEGMENT, &bytes);
     (memory, starts)
 }
 
@@ -240,7 +244,7 @@ fn a_later_batch_of_the_same_write_proves_nothing() {
     let files = shared(&memory);
     let mut journal = open(&files, &options()).journal;
     commit(&mut journal, &draft(1, 1));
-    let before = memory.bytes(FIRST_SEGMENT).expect("there").len();
+    let before = written(&memory, FIRST_SEGMENT).len();
     let large = |number| {
         let mut large = draft(number, 1);
         large.records[0].facts = vec![number as u8; 700_000];
@@ -383,4 +387,49 @@ fn a_mirror_is_judged_by_its_own_writes() {
     assert_eq!(position, Lsn::new(11));
     assert!(report.torn.is_some());
     assert!(matches!(flip(2_000_000), Err(Error::Damage(_))));
+}
+
+/// The reserve of a killed writer is no loss, is told to nobody and is seen alike by all readers;
+/// a write that was torn inside it is still a torn tail, and damage before it still damage.
+#[test]
+fn the_reserve_is_told_from_a_torn_tail_and_from_damage() {
+    let reserved = || {
+        let memory = MemoryFiles::new();
+        let mut journal = open(&shared(&memory), &options()).journal;
+        for number in 0..3 {
+            commit(&mut journal, &draft(number, 2));
+        }
+        let written = written(&memory, FIRST_SEGMENT).len();
+        (memory, written)
+    };
+    let (memory, end) = reserved();
+    let whole = memory.bytes(FIRST_SEGMENT).expect("there");
+    assert!(whole.len() >= end + 100_000, "there is a reserve");
+    let verified = both_readers_agree(&shared(&memory));
+    assert_eq!(
+        (verified.next, verified.unfinished_tail),
+        (Lsn::new(7), None)
+    );
+    let recovery = open(&shared(&memory), &options()).recovery;
+    assert_eq!((recovery.torn, recovery.next_lsn), (None, Lsn::new(7)));
+    assert_eq!(memory.bytes(FIRST_SEGMENT).map(|b| b.len()), Some(end));
+
+    // The front of a batch got there and its end did not.
+    let (memory, end) = reserved();
+    change(&memory, FIRST_SEGMENT, |bytes| {
+        let batch = bytes[128..228].to_vec();
+        bytes[end..end + 100].copy_from_slice(&batch);
+    });
+    let unfinished = both_readers_agree(&shared(&memory)).unfinished_tail;
+    assert_eq!(unfinished.map(|tail| tail.offset), Some(end as u64));
+    let torn = open(&shared(&memory), &options())
+        .recovery
+        .torn
+        .expect("torn");
+    assert_eq!((torn.offset, torn.bytes), (end as u64, 100));
+
+    // Acknowledged batches zeroed, with one behind them that proves it.
+    let (memory, _) = reserved();
+    change(&memory, FIRST_SEGMENT, |bytes| bytes[128..300].fill(0));
+    assert_eq!(refused(&memory, &options()).offset, 128);
 }

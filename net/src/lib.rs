@@ -15,6 +15,7 @@ pub mod engine;
 mod error;
 pub mod link;
 pub mod node;
+pub mod past;
 pub mod position;
 pub mod previews;
 pub mod records;

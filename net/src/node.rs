@@ -90,10 +90,18 @@ pub struct Node {
     seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
     /// Managers whose progress is about to be noted.
     noting: Mutex<BTreeSet<ManagerId>>,
+    /// The variables, as audiences on platforms that asked see them.
+    resolved: Mutex<Vec<(Audience, String, Arc<Resolved>)>>,
 }
+
+/// Three platforms and two audiences exist; the rest is for names that somebody misspelt.
+const RESOLVED_MAX: usize = 16;
 
 /// After a restart, workers get this long before their silence counts.
 const GRACE: Duration = Duration::from_secs(10);
+/// A job of fewer tasks is cut into pieces on the spot; for a larger one that takes long enough to
+/// hold up a thread that serves workers.
+const TASKS_CUT_IN_PASSING: usize = 1000;
 /// Below this much free space submissions are refused, and a reserve stays for workers' reports.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -147,6 +155,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            resolved: Mutex::default(),
             config,
             data,
         };
@@ -246,14 +255,28 @@ impl Node {
         path.to_string_lossy().into_owned()
     }
 
-    /// The variables as somebody sees them.
-    pub fn variables(&self, audience: Audience, platform: &str) -> Resolved {
+    /// The variables as somebody sees them. Worked out once: the configuration stays as it was
+    /// at the start.
+    pub fn variables(&self, audience: Audience, platform: &str) -> Arc<Resolved> {
         let platform = if platform == "manager" {
             own_platform()
         } else {
             platform
         };
-        Resolved::new(&self.config.variables, &self.storage(), audience, platform)
+        let mut resolved = (self.resolved.lock()).unwrap_or_else(PoisonError::into_inner);
+        let known = (resolved.iter())
+            .find(|(known, name, _)| *known == audience && name == platform)
+            .map(|(_, _, resolved)| Arc::clone(resolved));
+        if let Some(known) = known {
+            return known;
+        }
+        let new = Resolved::new(&self.config.variables, &self.storage(), audience, platform);
+        let new = Arc::new(new);
+        // Platforms come from outside: whatever is asked for, only so many are kept.
+        if resolved.len() < RESOLVED_MAX {
+            resolved.push((audience, platform.to_owned(), Arc::clone(&new)));
+        }
+        new
     }
 
     /// Accepts a compiled job at this Manager: in one decision, or a large one in parts.
@@ -266,7 +289,19 @@ impl Node {
         key: Option<[u8; 32]>,
     ) -> Result<Reply, Stopped> {
         let chunk = std::mem::take(&mut job.chunk);
-        let pieces = submission::split(chunk);
+        let pieces = if chunk.tasks.len() < TASKS_CUT_IN_PASSING {
+            submission::split(chunk)
+        } else {
+            match tokio::task::spawn_blocking(move || submission::split(chunk)).await {
+                Ok(pieces) => pieces,
+                Err(error) => {
+                    tracing::error!(%error, "cut a submission into pieces");
+                    return Ok(Err(Refusal::UnsoundSubmission {
+                        reason: "the Manager could not take it over; see its log".to_owned(),
+                    }));
+                }
+            }
+        };
         let id = job.facts.job;
         let ask = |request| Ask {
             request,

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{PoisonError, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,14 +19,15 @@ use crate::{Error, data_dir::write_durably};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Hashed {
     salt: String,
-    hash: String,
+    #[serde(with = "hex")]
+    hash: blake3::Hash,
 }
 
 /// Secrets by their owner.
 #[derive(Debug)]
 pub struct Secrets {
     path: PathBuf,
-    known: Mutex<BTreeMap<Uuid, Hashed>>,
+    known: RwLock<BTreeMap<Uuid, Hashed>>,
 }
 
 impl Secrets {
@@ -50,7 +51,7 @@ impl Secrets {
         };
         Ok(Self {
             path: path.to_owned(),
-            known: Mutex::new(known),
+            known: RwLock::new(known),
         })
     }
 
@@ -58,29 +59,41 @@ impl Secrets {
     pub fn add(&self, owner: Uuid, secret: &str) -> Result<(), Error> {
         let salt = crate::clock::new_id().simple().to_string();
         let hash = hashed(&salt, secret);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(owner, Hashed { salt, hash });
         let text = serde_json::to_vec_pretty(&*known).expect("strings are JSON");
         write_durably(&self.path, &text)
     }
 
-    /// The secret is this owner's.
+    /// The secret is this owner's. Asked at every call of a worker.
     pub fn check(&self, owner: Uuid, secret: &str) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&owner).is_some_and(|known| {
-            // Comparing hashes of equal length; blake3's Hash compares in constant time.
-            let given = blake3::Hash::from_hex(hashed(&known.salt, secret));
-            let stored = blake3::Hash::from_hex(&known.hash);
-            matches!((given, stored), (Ok(given), Ok(stored)) if given == stored)
-        })
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        // blake3's Hash compares in constant time.
+        (known.get(&owner)).is_some_and(|known| known.hash == hashed(&known.salt, secret))
     }
 }
 
-fn hashed(salt: &str, secret: &str) -> String {
+fn hashed(salt: &str, secret: &str) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(salt.as_bytes());
     hasher.update(secret.as_bytes());
-    hasher.finalize().to_hex().to_string()
+    hasher.finalize()
+}
+
+/// A hash as it stands in the file.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(hash: &blake3::Hash, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hash.to_hex())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<blake3::Hash, D::Error> {
+        let text = String::deserialize(from)?;
+        blake3::Hash::from_hex(text).map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
 use crate::{Error, api, node::Node};
@@ -33,6 +34,11 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Served {
     let app = api::router(Arc::clone(&node)).into_make_service_with_connect_info::<SocketAddr>();
+    // An answer of several writes must not wait for the client's acknowledgement of the first.
+    let listener = listener.tap_io(|stream| {
+        // Without it the connection works, with a delay now and then.
+        let _ = stream.set_nodelay(true);
+    });
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let served = tokio::select! {
         () = stop => Served::Asked,

@@ -2,7 +2,7 @@
 //! From a submitted job to the core's shape: compile with the job type's script, then take
 //! facts and details apart.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use tablao_core::{
@@ -33,7 +33,7 @@ pub struct Terms {
 }
 
 /// Puts a compiled job into the core's shape, with all of its tasks in one chunk.
-pub fn new_job(compiled: &CompiledJob, terms: &Terms) -> NewJob {
+pub fn new_job(compiled: CompiledJob, terms: &Terms) -> NewJob {
     let job = JobId::new(compiled.id);
     let metadata = |key: &str| compiled.metadata.get(key).cloned().unwrap_or_default();
     let named = |own: String, other: &str| if own.is_empty() { metadata(other) } else { own };
@@ -90,17 +90,17 @@ pub fn new_job(compiled: &CompiledJob, terms: &Terms) -> NewJob {
     NewJob {
         facts,
         detail,
-        chunk: chunk(&compiled.tasks),
+        chunk: chunk(compiled.tasks),
     }
 }
 
-fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
+fn chunk(tasks: Vec<CompiledTask>) -> TaskChunk {
     let mut types: Vec<String> = Vec::new();
-    let mut lists: BTreeMap<String, u32> = BTreeMap::new();
+    // Lists are known by their hash, which has to be made anyway.
+    let mut lists: HashMap<[u8; 32], u32> = HashMap::with_capacity(tasks.len());
     let mut detail = TasksDetail::default();
     let mut new_tasks = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let commands = serde_json::to_string(&task.commands).expect("compiled commands are JSON");
         let task_type = types
             .iter()
             .position(|known| *known == task.task_type)
@@ -108,15 +108,11 @@ fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
                 types.push(task.task_type.clone());
                 types.len() - 1
             });
-        let steps_total = task
-            .commands
-            .iter()
-            .map(|command| command.total_step_count.max(1))
-            .sum();
         let mut hasher = blake3::Hasher::new();
         hasher.update(task.task_type.as_bytes());
         hasher.update(&[0]);
-        hasher.update(commands.as_bytes());
+        hasher.update(task.commands_json.as_bytes());
+        let content_hash = *hasher.finalize().as_bytes();
         new_tasks.push(NewTask {
             uuid: TaskId::new(task.uuid),
             task_type: u16::try_from(task_type).unwrap_or(u16::MAX),
@@ -131,13 +127,13 @@ fn chunk(tasks: &[CompiledTask]) -> TaskChunk {
                 .as_deref()
                 .and_then(FrameRanges::parse)
                 .unwrap_or_default(),
-            steps_total,
-            content_hash: *hasher.finalize().as_bytes(),
+            steps_total: task.steps_total,
+            content_hash,
         });
-        detail.names.push(task.name.clone());
-        let place = lists.len();
-        let list = *lists.entry(commands.clone()).or_insert_with(|| {
-            detail.command_lists.push(commands);
+        detail.names.push(task.name);
+        let place = detail.command_lists.len();
+        let list = *lists.entry(content_hash).or_insert_with(|| {
+            detail.command_lists.push(task.commands_json);
             u32::try_from(place).expect("as many lists as tasks at most")
         });
         detail.commands_of.push(list);
@@ -157,39 +153,47 @@ const CHUNK_BYTES_MAX: usize = 512 << 10;
 pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
     let mut pieces: Vec<TaskChunk> = Vec::new();
     let mut bytes = usize::MAX;
-    // Which list of the whole chunk stands where in the piece at hand.
-    let mut lists: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut texts = chunk.detail.command_lists;
+    // How many tasks still want each list: the last one takes it, the others copy it.
+    let mut wanted = vec![0u32; texts.len()];
+    for &list in &chunk.detail.commands_of {
+        wanted[list as usize] += 1;
+    }
+    // Where each list of the whole chunk stands in the piece at hand, and in which piece that was.
+    let mut places = vec![(usize::MAX, 0u32); texts.len()];
     for (position, (task, name)) in chunk.tasks.iter().zip(chunk.detail.names).enumerate() {
-        let list = chunk.detail.commands_of[position];
-        let text = &chunk.detail.command_lists[list as usize];
-        let size = 96
-            + name.len()
-            + task.depends_on.len() * 5
-            + task.frames.ranges().len() * 10
-            + if lists.contains_key(&list) {
-                5
-            } else {
-                text.len()
-            };
-        if bytes.saturating_add(size) > CHUNK_BYTES_MAX {
+        let list = chunk.detail.commands_of[position] as usize;
+        let own = 96 + name.len() + task.depends_on.len() * 5 + task.frames.ranges().len() * 10;
+        let is_there = |piece: usize| places[list].0 == piece;
+        let mut text = match pieces.len().checked_sub(1).is_some_and(is_there) {
+            true => 5,
+            false => texts[list].len(),
+        };
+        if bytes.saturating_add(own + text) > CHUNK_BYTES_MAX {
+            text = texts[list].len();
             pieces.push(TaskChunk {
                 first_number: chunk.first_number
                     + u32::try_from(position).expect("numbers are u32"),
                 types: chunk.types.clone(),
                 ..TaskChunk::default()
             });
-            lists.clear();
             bytes = 0;
         }
-        let piece = pieces.last_mut().expect("the first task begins a piece");
-        let next = u32::try_from(piece.detail.command_lists.len()).expect("numbers are u32");
-        let place = *lists.entry(list).or_insert_with(|| {
-            piece.detail.command_lists.push(text.clone());
-            next
-        });
-        bytes += size;
+        let number = pieces.len() - 1;
+        let piece = &mut pieces[number];
+        wanted[list] -= 1;
+        if places[list].0 != number {
+            let place = u32::try_from(piece.detail.command_lists.len()).expect("numbers are u32");
+            places[list] = (number, place);
+            piece.detail.command_lists.push(if wanted[list] == 0 {
+                std::mem::take(&mut texts[list])
+            } else {
+                texts[list].clone()
+            });
+        }
+        bytes += own + text;
         piece.detail.names.push(name);
-        piece.detail.commands_of.push(place);
+        piece.detail.commands_of.push(places[list].1);
     }
     // Each piece keeps its own part of the packed tasks; names and parts end at the same places.
     let mut from = 0;

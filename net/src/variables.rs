@@ -138,7 +138,9 @@ impl Resolved {
     pub fn expand(&self, text: &str) -> String {
         let mut result = text.to_owned();
         for (name, (value, _)) in self.values.iter().filter(|(_, (_, two_way))| !two_way) {
-            result = result.replace(&format!("{{{name}}}"), value);
+            if result.contains('{') {
+                result = result.replace(&format!("{{{name}}}"), value);
+            }
         }
         let mut is_path = false;
         for (name, (value, _)) in self.values.iter().filter(|(_, (_, two_way))| *two_way) {
@@ -166,16 +168,22 @@ impl Resolved {
     pub fn expand_parameters(&self, parameters: &mut serde_json::Map<String, Value>) {
         for value in parameters.values_mut() {
             match value {
-                Value::String(text) => *text = self.expand(text),
+                Value::String(text) => self.expand_in_place(text),
                 Value::Array(items) => {
                     for item in items {
                         if let Value::String(text) = item {
-                            *text = self.expand(text);
+                            self.expand_in_place(text);
                         }
                     }
                 }
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
             }
+        }
+    }
+
+    fn expand_in_place(&self, text: &mut String) {
+        if text.contains('{') || !self.own_prefixes.is_empty() {
+            *text = self.expand(text);
         }
     }
 

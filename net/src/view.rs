@@ -7,10 +7,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tablao_core::{Lsn, ManagerId};
 use tablao_journal::Reader;
-use tablao_projections::ReadModel;
+use tablao_projections::{Checkpoints, Moment, ReadModel};
 use tokio::sync::{broadcast, watch};
 
-use crate::engine::{Batch, JournalIdentity};
+use crate::{
+    Error,
+    engine::{Batch, JournalIdentity},
+    past,
+};
 
 /// One journal's view.
 #[derive(Clone)]
@@ -27,6 +31,8 @@ pub struct View {
     pub events: broadcast::Sender<Batch>,
     /// Reads the journal from disk.
     pub reader: Arc<Reader>,
+    /// Where the fold of a past moment can begin. A mirror has none: it is folded whole.
+    pub checkpoints: Option<Arc<Checkpoints>>,
 }
 
 impl View {
@@ -38,5 +44,12 @@ impl View {
     /// The position that the model has passed.
     pub fn at(&self) -> Lsn {
         *self.position.borrow()
+    }
+
+    /// The model as it was at a moment. Reads the disk, for a fraction of a second where there
+    /// are checkpoints: call it off the runtime's threads.
+    pub fn model_at(&self, moment: Moment) -> Result<ReadModel, Error> {
+        let checkpoints = self.checkpoints.as_deref();
+        past::model_at(&self.reader, checkpoints, moment, self.at())
     }
 }

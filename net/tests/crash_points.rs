@@ -19,7 +19,8 @@ use tablao_core::{Event, JobStatus, Recorded};
 use tablao_journal::{
     Authority, FaultPlan, FaultyFiles, FileStore, Lsn as JournalLsn, MemoryFiles, PowerLoss, Reader,
 };
-use tablao_net::engine::{Engine, EngineOptions, fold};
+use tablao_net::engine::{Engine, EngineOptions};
+use tablao_net::past::fold;
 use tablao_net::records;
 use tablao_projections::ReadModel;
 
@@ -120,7 +121,7 @@ fn recovers(left: &MemoryFiles, life: &Life, whole: &[Recorded], checkpoints: &P
     }
     let mut replayed = ReadModel::new();
     let reader = Reader::open(Arc::clone(&files)).expect("a journal");
-    fold(&reader, &mut replayed, None).expect("folds");
+    fold(&reader, &mut replayed).expect("folds");
     assert_eq!(
         engine.model().farm().digest(),
         replayed.farm().digest(),
@@ -161,7 +162,7 @@ fn recovers(left: &MemoryFiles, life: &Life, whole: &[Recorded], checkpoints: &P
 fn model_frames(files: &MemoryFiles) -> Vec<tablao_core::entity::FrameKey> {
     let mut model = ReadModel::new();
     let reader = Reader::open(Arc::new(files.clone())).expect("a journal");
-    fold(&reader, &mut model, None).expect("folds");
+    fold(&reader, &mut model).expect("folds");
     model.farm().frames().keys().cloned().collect()
 }
 

@@ -306,7 +306,7 @@ fn digest_is_that_of_the_position() {
         farm.node.site.as_ref().unwrap().view(),
     ] {
         let mut model = tablao_projections::ReadModel::new();
-        tablao_net::engine::fold(&view.reader, &mut model, None).unwrap();
+        tablao_net::past::fold(&view.reader, &mut model).unwrap();
         models.push((view.reader.journal_id().0, model));
     }
     let digest = tablao_net::digest::whole(models.iter().map(|(_, model)| model));

@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! When to save a checkpoint: after exponentially more records, up to a bound.
+//! When to save a checkpoint: after a share of the history so far, within bounds.
 //!
-//! A young farm saves early, so that its first restart is quick; a busy one saves rarely,
-//! because a checkpoint costs with the farm's size while the tail costs with the records since.
-//! An idle farm never saves. Counting records instead of time keeps it free of clocks.
+//! A young farm saves early, so that its first restart is quick; an old one saves rarely, because
+//! a checkpoint costs with the farm's size. An idle farm never saves. What is counted is the work
+//! of folding again what came since, not time: so it is free of clocks, and a submission of
+//! thousands of tasks counts for more than a report.
 
-use tablao_core::Lsn;
+use tablao_core::{Event, Lsn};
 
-/// Records before the first checkpoint: fewer than this replay in no time.
-const RECORDS_MIN: u64 = 1_000;
+/// Work before the first checkpoint: as much as is folded in no time.
+const WORK_MIN: u64 = 1_000;
 
-/// Records between checkpoints at most: as many as replay within about a second.
-const RECORDS_MAX: u64 = 500_000;
+/// Work between checkpoints at most: as much as is folded in about a second.
+const WORK_MAX: u64 = 500_000;
+
+/// The share of the history between two checkpoints: one in so many. Moments of the past are put
+/// together from the checkpoint before them, and must not be far behind it.
+const SHARE: u64 = 16;
 
 /// Says when to save. At a clean shutdown one saves if [`Cadence::has_tail`].
 #[derive(Clone, Debug)]
 pub struct Cadence {
     saved: Lsn,
-    interval: u64,
+    work: u64,
+    since: u64,
 }
 
 impl Cadence {
@@ -25,50 +31,103 @@ impl Cadence {
     pub fn new(saved: Lsn) -> Self {
         Self {
             saved,
-            interval: RECORDS_MIN,
+            work: saved.get(),
+            since: 0,
         }
     }
 
-    /// A checkpoint is due at this position.
-    pub fn is_due(&self, position: Lsn) -> bool {
-        self.since(position) >= self.interval
+    /// An event was folded.
+    pub fn passed(&mut self, event: &Event) {
+        self.since += work(event);
+    }
+
+    /// A checkpoint is due.
+    pub fn is_due(&self) -> bool {
+        self.since >= (self.work / SHARE).clamp(WORK_MIN, WORK_MAX)
     }
 
     /// There is something that the last checkpoint does not hold.
     pub fn has_tail(&self, position: Lsn) -> bool {
-        self.since(position) > 0
+        position > self.saved
     }
 
-    /// A checkpoint was taken at this position; the next one is due twice as many records later.
+    /// A checkpoint was taken at this position.
     pub fn taken(&mut self, position: Lsn) {
         self.saved = position;
-        self.interval = (self.interval * 2).min(RECORDS_MAX);
+        self.work += self.since;
+        self.since = 0;
     }
+}
 
-    fn since(&self, position: Lsn) -> u64 {
-        position.get().saturating_sub(self.saved.get())
+/// What folding an event costs, in ordinary records.
+fn work(event: &Event) -> u64 {
+    let of_ranges = |ranges: &[(u32, u32)]| -> u64 {
+        let tasks = ranges
+            .iter()
+            .map(|&(first, last)| u64::from(last - first) + 1);
+        tasks.sum()
+    };
+    match event {
+        Event::TasksAdded(facts) => 1 + facts.tasks.len() as u64,
+        Event::TasksChanged(facts) => 1 + of_ranges(&facts.ranges),
+        Event::FailuresCleared(facts) => 1 + of_ranges(&facts.ranges),
+        // Every other event changes a few entities, however large the farm is.
+        _ => 1,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tablao_core::{
+        JobId, JobStatus, TaskStatus,
+        event::{JobReady, StepsChange, TasksChanged},
+    };
+
     use super::*;
 
-    /// A million records cost a dozen checkpoints, not a thousand, and the tail stays bounded.
+    fn small() -> Event {
+        Event::JobReady(JobReady {
+            job: JobId::new(uuid::Uuid::nil()),
+            status: JobStatus::Queued,
+        })
+    }
+
+    /// A million records cost some dozens of checkpoints, not a thousand, and no moment is behind
+    /// a checkpoint by more than a share of what was before it.
     #[test]
-    fn spaced_exponentially() {
+    fn spaced_by_a_share_of_the_history() {
         let mut cadence = Cadence::new(Lsn::ORIGIN);
-        let mut taken = Vec::new();
-        for position in (1..=1_000_000).map(Lsn::new) {
-            if cadence.is_due(position) {
-                cadence.taken(position);
-                taken.push(position.get());
+        let mut taken = vec![0];
+        for position in 1..=1_000_000 {
+            cadence.passed(&small());
+            if cadence.is_due() {
+                cadence.taken(Lsn::new(position));
+                taken.push(position);
             }
         }
-        assert_eq!(taken[..4], [1_000, 3_000, 7_000, 15_000]);
-        assert!(taken.len() < 15, "{taken:?}");
-        let longest = taken.windows(2).map(|pair| pair[1] - pair[0]).max();
-        assert!(longest <= Some(RECORDS_MAX));
+        assert_eq!(taken[..4], [0, 1_000, 2_000, 3_000]);
+        assert!(taken.len() < 100, "{}", taken.len());
+        let gaps = taken.windows(2).map(|pair| (pair[1] - pair[0], pair[0]));
+        assert!(
+            gaps.into_iter()
+                .all(|(gap, before)| gap <= WORK_MIN.max(before / SHARE + 1))
+        );
+    }
+
+    /// One record that cancels a hundred thousand tasks takes as long to fold as they do.
+    #[test]
+    fn a_mass_change_counts_for_its_tasks() {
+        let mut cadence = Cadence::new(Lsn::ORIGIN);
+        cadence.passed(&small());
+        assert!(!cadence.is_due());
+        cadence.passed(&Event::TasksChanged(TasksChanged {
+            job: JobId::new(uuid::Uuid::nil()),
+            ranges: vec![(0, 99_999)],
+            from: TaskStatus::Queued,
+            to: TaskStatus::Canceled,
+            steps: StepsChange::Keep,
+        }));
+        assert!(cadence.is_due());
     }
 
     /// An idle farm has nothing to save at shutdown.

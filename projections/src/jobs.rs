@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What people read about jobs and their tasks. Their facts are in the farm.
 //!
-//! Names and commands of tasks stay in the chunks in which they came, shared and unchanged;
+//! Names and commands of tasks stay in the chunks in which they came, packed and unchanged;
 //! only what differs per task is held per task, because a job may have a million of them.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -9,12 +9,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use tablao_core::{
     AttemptId, Detail, JobId, Recorded, TaskId, Timestamp,
-    detail::{JobDetail, TasksDetail},
+    detail::JobDetail,
     entity::{FrameKey, Job, JobFacts, Task},
     event::TasksAdded,
 };
 
-use crate::{attempts::AttemptRow, texts::RangeTexts};
+use crate::{
+    attempts::AttemptRow,
+    task_texts::{PackedTexts, TaskTexts, TextCache},
+    texts::RangeTexts,
+};
 
 /// A job in words and sums.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,10 +72,6 @@ pub struct TaskView<'a> {
     pub job: &'a Job,
     /// Its facts.
     pub task: Task<'a>,
-    /// Its name.
-    pub name: &'a str,
-    /// Its commands, as JSON text of a list.
-    pub commands: &'a str,
     /// What its last change said.
     pub activity: &'a str,
     /// When it was added.
@@ -80,9 +80,20 @@ pub struct TaskView<'a> {
     pub updated: Timestamp,
     /// Name of its type.
     pub task_type: &'a str,
+    /// The chunk it came in.
+    chunk: Option<&'a Chunk>,
+    cache: &'a TextCache,
 }
 
 impl<'a> TaskView<'a> {
+    /// Its name and its commands; unpacked now, so ask for them once.
+    pub fn texts(&self) -> TaskTexts {
+        self.chunk.map_or_else(TaskTexts::default, |chunk| {
+            let at = (self.task.number - chunk.first) as usize;
+            self.cache.texts(&chunk.texts, at)
+        })
+    }
+
     /// The tasks that must be completed first.
     pub fn depends_on(&self) -> impl Iterator<Item = TaskId> + 'a {
         let tasks = &self.job.tasks;
@@ -95,11 +106,11 @@ impl<'a> TaskView<'a> {
 }
 
 /// Tasks that were added together, with what they share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
     pub(crate) first: u32,
     pub(crate) created: Timestamp,
-    pub(crate) detail: Arc<TasksDetail>,
+    pub(crate) texts: Arc<PackedTexts>,
 }
 
 /// What is kept about the tasks of one job.
@@ -120,8 +131,8 @@ impl JobTasks {
         self.chunks.push(Chunk {
             first: event.first_number,
             created: recorded.at,
-            detail: match &recorded.detail {
-                Detail::Tasks(detail) => Arc::new((**detail).clone()),
+            texts: match &recorded.detail {
+                Detail::Tasks(detail) => Arc::new(PackedTexts::pack(detail)),
                 _ => Arc::default(),
             },
         });
@@ -146,33 +157,22 @@ impl JobTasks {
         job: &'a Job,
         task: Task<'a>,
         task_type: &'a str,
+        cache: &'a TextCache,
     ) -> TaskView<'a> {
         let after = self
             .chunks
             .partition_point(|chunk| chunk.first <= task.number);
         let chunk = after.checked_sub(1).map(|at| &self.chunks[at]);
-        let (name, commands) = chunk
-            .and_then(|chunk| texts(chunk, task.number))
-            .unwrap_or(("", "[]"));
         let number = task.number as usize;
         TaskView {
             job,
             task,
-            name,
-            commands,
             activity: self.activity.get(task.number),
             created: chunk.map(|chunk| chunk.created).unwrap_or_default(),
             updated: self.updated.get(number).copied().unwrap_or_default(),
             task_type,
+            chunk,
+            cache,
         }
     }
-}
-
-/// Name and commands of a task, unless they were erased.
-fn texts(chunk: &Chunk, number: u32) -> Option<(&str, &str)> {
-    let at = (number - chunk.first) as usize;
-    let name = chunk.detail.names.get(at)?;
-    let list = *chunk.detail.commands_of.get(at)? as usize;
-    let commands = chunk.detail.command_lists.get(list)?;
-    Some((name, commands))
 }

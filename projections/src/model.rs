@@ -15,6 +15,7 @@ use crate::{
     control::{ManagerRow, PlacementRow, RequestRow},
     frames::{FrameRow, Frames, ShotRow},
     jobs::{JobRow, JobTasks, TaskView},
+    task_texts::TextCache,
     workers::{TagRow, WorkerRow},
 };
 
@@ -36,6 +37,8 @@ pub struct ReadModel {
     pub(crate) server_url: String,
     /// The configuration in effect, as text.
     pub(crate) config_text: String,
+    /// Names and commands of tasks that were read last.
+    pub(crate) cache: TextCache,
 }
 
 impl ReadModel {
@@ -71,15 +74,16 @@ impl ReadModel {
     pub fn task(&self, id: TaskId) -> Option<TaskView<'_>> {
         let (job, task) = self.farm.task(id)?;
         let tasks = self.tasks.get(&job.state.facts.job)?;
-        Some(tasks.view(job, task, self.farm.task_type(task.task_type)))
+        Some(tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache))
     }
 
     /// A job's tasks, in order of their numbers.
     pub fn tasks(&self, job: JobId) -> impl Iterator<Item = TaskView<'_>> {
         let found = self.farm.jobs().get(&job).zip(self.tasks.get(&job));
         found.into_iter().flat_map(move |(job, tasks)| {
-            (job.tasks.iter())
-                .map(move |task| tasks.view(job, task, self.farm.task_type(task.task_type)))
+            (job.tasks.iter()).map(move |task| {
+                tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache)
+            })
         })
     }
 

@@ -8,9 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tablao_core::{
-    JobId, Timestamp,
+    Farm, JobId, Timestamp,
     codec::{from_bytes, to_bytes},
-    detail::TasksDetail,
     rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row, frame_block},
 };
 
@@ -19,10 +18,11 @@ use crate::{
     attempts::AttemptRow,
     frames::{FrameRow, Frames, ShotRow},
     jobs::{Chunk, JobTasks},
+    task_texts::PackedTexts,
 };
 
 /// Rises when a row of the read model changes shape or meaning.
-const MODEL_ROWS_VERSION: u32 = 1;
+const MODEL_ROWS_VERSION: u32 = 2;
 
 /// Version of all rows together; a checkpoint of another version is thrown away.
 pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
@@ -86,11 +86,29 @@ impl ReadModel {
         K: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let mut parts = Parts::default();
+        let (mut facts, mut words) = (Assembly::default(), Words::default());
         for (key, value) in rows {
-            parts.take(key.as_ref(), value.as_ref())?;
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if key.first().is_some_and(|&kind| kind < PREFIX_END) {
+                facts.take(key, value)?;
+            } else {
+                words.take(key, value)?;
+            }
         }
-        parts.finish()
+        words.finish()?.join(facts.finish()?)
+    }
+
+    /// Puts the facts to the words: only together are they a model.
+    pub(crate) fn join(mut self, farm: Farm) -> Result<Self, Error> {
+        self.farm = farm;
+        let known = (self.farm.jobs().iter()).all(|(id, job)| {
+            self.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
+        });
+        if known && self.farm.jobs().len() == self.jobs.len() {
+            Ok(self)
+        } else {
+            Err(Error::Inconsistent("facts and words are of different jobs"))
+        }
     }
 }
 
@@ -119,9 +137,10 @@ fn each<'a, I: 'a, T: Serialize + 'a>(
 
 fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
     let chunks = tasks.chunks.iter().map(move |chunk| {
-        let value = (chunk.first, chunk.created, &*chunk.detail);
         let key = block_key(prefix::CHUNK, job.uuid(), chunk.first);
-        (key, to_bytes(&value))
+        let mut value = chunk.created.micros().to_le_bytes().to_vec();
+        value.extend_from_slice(&chunk.texts.to_bytes());
+        (key, value)
     });
     let blocks = (0u32..)
         .step_by(BLOCK as usize)
@@ -148,10 +167,9 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
     chunks.chain(blocks).chain(attempts)
 }
 
-/// What the rows said so far.
+/// What the rows said so far, beside the facts.
 #[derive(Default)]
-struct Parts {
-    farm: Assembly,
+pub(crate) struct Words {
     model: ReadModel,
     /// Blocks of tasks, by job and first number.
     blocks: BTreeMap<(JobId, u32), TaskBlock>,
@@ -159,23 +177,23 @@ struct Parts {
     shots: Vec<ShotRow>,
 }
 
-impl Parts {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+impl Words {
+    /// Takes a row in.
+    pub(crate) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let &kind = key.first().ok_or(Error::Inconsistent("a key is empty"))?;
-        if kind < PREFIX_END {
-            return Ok(self.farm.take(key, value)?);
-        }
         let model = &mut self.model;
         match kind {
             prefix::TEXTS => (model.server_url, model.config_text) = from_bytes(value)?,
             prefix::JOB => insert(&mut model.jobs, value, |row| row.id)?,
             prefix::CHUNK => {
-                let (job, _) = block_of(key)?;
-                let (first, created, detail): (u32, Timestamp, TasksDetail) = from_bytes(value)?;
+                let (job, first) = block_of(key)?;
+                let (created, texts) = value
+                    .split_first_chunk()
+                    .ok_or(Error::Inconsistent("a chunk is cut short"))?;
                 model.tasks.entry(job).or_default().chunks.push(Chunk {
                     first,
-                    created,
-                    detail: Arc::new(detail),
+                    created: Timestamp::from_micros(u64::from_le_bytes(*created)),
+                    texts: Arc::new(PackedTexts::from_bytes(texts)?),
                 });
             }
             prefix::TASKS => {
@@ -199,9 +217,9 @@ impl Parts {
         Ok(())
     }
 
-    fn finish(self) -> Result<ReadModel, Error> {
+    /// The model, but for its facts, once every row was taken.
+    pub(crate) fn finish(self) -> Result<ReadModel, Error> {
         let mut model = self.model;
-        model.farm = self.farm.finish()?;
         for ((job, first), block) in self.blocks {
             let tasks = model.tasks.entry(job).or_default();
             if tasks.updated.len() != first as usize {
@@ -221,12 +239,6 @@ impl Parts {
             model.tasks.entry(row.id).or_default();
         }
         model.frames = Frames::restore(self.frames, self.shots);
-        let known = (model.farm.jobs().iter()).all(|(id, job)| {
-            model.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
-        });
-        if !known || model.farm.jobs().len() != model.jobs.len() {
-            return Err(Error::Inconsistent("facts and words are of different jobs"));
-        }
         Ok(model)
     }
 }

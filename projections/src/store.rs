@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-use crate::Error;
+use crate::{Error, pack::Packs};
 
-/// Memory for pages. Rows are read once at start and written in bulk, so more would not help.
-const CACHE_BYTES: u64 = 32 << 20;
+/// Memory for pages. There are a few dozen seals.
+const CACHE_BYTES: u64 = 1 << 20;
 
 /// Tries to get the store's lock, and the pause between two: two seconds in all.
 const LOCK_TRIES: u32 = 100;
@@ -66,6 +66,35 @@ impl Store {
         }
     }
 
+    /// Opens a store that is there and that nobody uses; changes nothing of what it holds.
+    pub(crate) fn open_at_rest(folder: &Path) -> Option<Self> {
+        if !folder.join("db").exists() || beside(folder, "opening").exists() {
+            return None;
+        }
+        let opened = guarded(|| Self::open_database(folder));
+        opened
+            .inspect_err(|error| {
+                tracing::debug!(
+                    cause = error as &dyn std::error::Error,
+                    "the checkpoints cannot be read"
+                );
+            })
+            .ok()
+    }
+
+    fn open_database(folder: &Path) -> Result<Self, Error> {
+        let database = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            // We say when: a checkpoint is durable when its seal is.
+            .flush_every_ms(None)
+            .open()?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            database,
+        })
+    }
+
     /// sled's own threads hold the lock for a moment longer than the database lives, so whoever
     /// opens it again in the same process may have to wait.
     fn open_patiently(folder: &Path, mark: &Path) -> Result<Self, Error> {
@@ -87,18 +116,7 @@ impl Store {
             fs::create_dir_all(parent).map_err(files(parent))?;
         }
         fs::write(mark, []).map_err(files(mark))?;
-        let opened = guarded(|| {
-            let database = sled::Config::new()
-                .path(folder)
-                .cache_capacity(CACHE_BYTES)
-                // We say when: a checkpoint is durable when its seal is.
-                .flush_every_ms(None)
-                .open()?;
-            Ok(Self {
-                folder: folder.to_owned(),
-                database,
-            })
-        });
+        let opened = guarded(|| Self::open_database(folder));
         fs::remove_file(mark).map_err(files(mark))?;
         opened
     }
@@ -159,6 +177,11 @@ impl Store {
             );
         }
         folder
+    }
+
+    /// The pack files, which live and go with the store.
+    pub(crate) fn packs(&self) -> Packs {
+        Packs::in_store(&self.folder)
     }
 
     pub(crate) fn tree(&self, name: &str) -> Result<sled::Tree, Error> {

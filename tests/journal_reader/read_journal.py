@@ -256,7 +256,8 @@ class Walk:
                 shortened = self.mark is not None and self.mark[0] > self.next
                 if not newest or flaw.certain or shortened or was_synced(segment, at, self.next):
                     raise Damage(segment.name, at, self.next, str(flaw)) from flaw
-                self.tail = {"segment": segment.name, "offset": at, "what": str(flaw)}
+                if any(data[at:]):
+                    self.tail = {"segment": segment.name, "offset": at, "what": str(flaw)}
                 return at, False
 
     def _batch(self, batch):

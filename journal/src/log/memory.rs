@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Appended, Log, LogFuture, Sealed};
 use crate::batch::{Batch, RawBatch, genesis_chain};
-use crate::encode::{Origin, check_draft, encode_drafts};
+use crate::encode::{Measured, Origin, Timed, encode_drafts};
 use crate::error::Error;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::record::Draft;
@@ -57,7 +57,7 @@ impl MemoryLog {
 
     /// Appends without the wrapping of a future.
     pub(crate) fn append_now(&self, expected: Lsn, draft: &Draft) -> Result<Appended, Error> {
-        check_draft(draft)?;
+        let measured = Measured::new(draft)?;
         let mut state = self.state();
         let first = state.next;
         if state.durable.is_none() {
@@ -76,7 +76,12 @@ impl MemoryLog {
             durable_upto: first.previous(),
         };
         let mut bytes = Vec::new();
-        encode_drafts(origin, first, state.chain, &[(time_us, draft)], &mut bytes);
+        let timed = Timed {
+            time_us,
+            draft,
+            measured: &measured,
+        };
+        encode_drafts(origin, first, state.chain, &[timed], &mut bytes);
         let batch = RawBatch::parse(&bytes, state.id)
             .and_then(|raw| {
                 raw.verify(first, state.chain)?;

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tablao_journal::{
-    Access, Authority, Draft, FileStore, Journal, JournalId, Lsn, OpenOptions, Opened, Reader,
-    Record, RecordDraft, Verified,
+    Access, Authority, Draft, FileStore, Journal, JournalId, Lsn, MemoryFiles, OpenOptions, Opened,
+    Reader, Record, RecordDraft, Verified,
 };
 
 pub(crate) const ID: JournalId = JournalId(*b"journal of tests");
@@ -65,6 +65,14 @@ pub(crate) fn open(files: &Arc<dyn FileStore>, options: &OpenOptions) -> Opened 
 pub(crate) fn commit(journal: &mut Journal, draft: &Draft) -> Lsn {
     let next = journal.next_lsn();
     journal.commit(next, &[draft]).expect("commit").last
+}
+
+/// The bytes of a newest segment without the reserve of zeros behind its last batch.
+pub(crate) fn written(memory: &MemoryFiles, name: &str) -> Vec<u8> {
+    let mut bytes = memory.bytes(name).expect("there");
+    let last = bytes.iter().rposition(|&byte| byte != 0).expect("a header");
+    bytes.truncate(last + 1);
+    bytes
 }
 
 /// All records, in order.

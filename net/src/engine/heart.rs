@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use tablao_core::{
-    ActorKind, Answer, Env, Event, Farm, Lsn, Refusal, Request, TaskStatus, Timestamp,
+    ActorKind, Answer, Env, Event, Farm, Lsn, Refusal, Request, TaskStatus, Timestamp, WorkerId,
     decide::{Decided, decision_record},
     event::Body,
 };
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     Ask, Heard, Reply,
     liveness::Liveness,
-    parked::{Parked, ParkedAsk},
+    parked::{Class, Parked, ParkedAsk},
     projector::Settlement,
 };
 use crate::records;
@@ -26,6 +26,9 @@ use crate::records;
 pub const TICK: Duration = Duration::from_secs(1);
 /// A request of more than this many bytes is not repeated in its decision: its events say it all.
 const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// So many workers of a class are tried when there may be work. Those that are left are barred from
+/// what there is, one by one, or there is none; a tick tries them all.
+const TRIED_MAX: usize = 8;
 /// Room for envelopes within a batch, beside the bodies.
 const BODIES_BYTES_MAX: usize = BATCH_BYTES_MAX - (128 << 10);
 
@@ -53,6 +56,8 @@ pub(super) struct Heart<S> {
     pub(super) authority: Authority,
     pub(super) liveness: Liveness,
     pub(super) parked: Parked,
+    /// Some that wait were not tried when there may have been work.
+    pub(super) left_untried: bool,
     /// Wall time of the last look at what is due.
     pub(super) last_tick: Timestamp,
     pub(super) around: S,
@@ -69,11 +74,8 @@ impl<S: Surroundings> Heart<S> {
             self.heard(heard);
         }
         let until = (!patience.is_zero()).then(|| self.around.monotonic() + patience);
-        let retry = self.decide(ask, reply, until)?;
-        if retry {
-            self.serve_parked()?;
-        }
-        Ok(())
+        let wake = self.decide(ask, reply, until)?;
+        self.wake(&wake)
     }
 
     pub(super) fn heard(&mut self, heard: Heard) {
@@ -81,13 +83,13 @@ impl<S: Surroundings> Heart<S> {
         self.liveness.heard(heard, now);
     }
 
-    /// Decides one request. Returns whether workers that wait may have work now.
+    /// Decides one request. Returns which workers that wait may have work now.
     fn decide(
         &mut self,
         ask: Ask,
         reply: oneshot::Sender<Reply>,
         until: Option<Instant>,
-    ) -> Result<bool, tablao_journal::Error> {
+    ) -> Result<Wake, tablao_journal::Error> {
         let env = Env {
             now: self.around.wall().max(self.farm.time()),
             decision: self.farm.position().next(),
@@ -102,20 +104,22 @@ impl<S: Surroundings> Heart<S> {
                     && decided.events.is_empty()
                 {
                     let worker = *worker;
-                    self.parked.park(worker, ParkedAsk { ask, reply, until });
-                    return Ok(false);
+                    let class = Class::of(self.farm.workers().get(&worker));
+                    let parked = ParkedAsk { ask, reply, until };
+                    self.parked.park(worker, class, parked);
+                    return Ok(Wake::default());
                 }
                 // Asking may itself have freed a task (the worker let one go): once that is applied
                 // the ask is decided anew, or it would sleep on the task it freed.
                 if decided.answer == Answer::NoTask && !decided.events.is_empty() {
                     let (nobody, _) = oneshot::channel();
-                    self.record(&ask, &env, decided, nobody)?;
-                    self.decide(ask, reply, until)?;
-                    return Ok(true);
+                    let mut wake = self.record(&ask, &env, decided, nobody)?;
+                    wake.join(self.decide(ask, reply, until)?);
+                    return Ok(wake);
                 }
                 if decided.events.is_empty() {
                     self.answer_at_present(reply, Ok(decided.answer));
-                    return Ok(false);
+                    return Ok(Wake::default());
                 }
                 self.record(&ask, &env, decided, reply)
             }
@@ -126,7 +130,7 @@ impl<S: Surroundings> Heart<S> {
                 } else {
                     self.answer_at_present(reply, Err(refusal));
                 }
-                Ok(false)
+                Ok(Wake::default())
             }
         }
     }
@@ -143,7 +147,7 @@ impl<S: Surroundings> Heart<S> {
         env: &Env,
         decided: Decided,
         reply: oneshot::Sender<Reply>,
-    ) -> Result<bool, tablao_journal::Error> {
+    ) -> Result<Wake, tablao_journal::Error> {
         let (event, detail) = decision_record(
             &ask.request,
             env,
@@ -161,11 +165,11 @@ impl<S: Surroundings> Heart<S> {
             let reason =
                 "one decision would be larger than a batch of the journal can be".to_owned();
             self.answer_at_present(reply, Err(Refusal::UnsoundSubmission { reason }));
-            return Ok(false);
+            return Ok(Wake::default());
         }
-        let mut retry = false;
+        let mut wake = Wake::default();
         for recorded in &drafted.records {
-            retry |= may_give_work(&recorded.event);
+            wake.note(&recorded.event);
             if let Event::AttemptEnded(ended) = &recorded.event {
                 self.liveness.forget(ended.attempt);
             }
@@ -190,7 +194,7 @@ impl<S: Surroundings> Heart<S> {
             drafted.draft,
             settlement,
         )?;
-        Ok(retry)
+        Ok(wake)
     }
 
     fn record_refusal(
@@ -225,15 +229,49 @@ impl<S: Surroundings> Heart<S> {
         Ok(())
     }
 
-    /// Decides the parked asks again, oldest first.
-    fn serve_parked(&mut self) -> Result<(), tablao_journal::Error> {
+    /// Decides parked asks again for which something may have changed.
+    fn wake(&mut self, wake: &Wake) -> Result<(), tablao_journal::Error> {
         if self.parked.is_empty() {
             return Ok(());
         }
-        for (_, parked) in self.parked.take_all() {
-            self.decide(parked.ask, parked.reply, Some(parked.until))?;
+        for worker in &wake.workers {
+            for parked in self.parked.take_of(*worker) {
+                self.retry(parked)?;
+            }
+        }
+        if wake.any {
+            self.serve_parked(TRIED_MAX)?;
         }
         Ok(())
+    }
+
+    /// Decides parked asks again, the oldest of each class first, until so many of a class went
+    /// without. Whoever went without stands at the end of its class.
+    fn serve_parked(&mut self, tried_max: usize) -> Result<(), tablao_journal::Error> {
+        let end = self.parked.next_place();
+        for class in self.parked.classes() {
+            let mut without = 0;
+            while let Some(parked) = self.parked.take_oldest(&class, end) {
+                if parked.reply.is_closed() {
+                    continue;
+                }
+                without += usize::from(self.retry(parked)?);
+                if without == tried_max {
+                    self.left_untried |= tried_max != usize::MAX;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides a parked ask again. Returns whether it is parked as before.
+    fn retry(&mut self, parked: ParkedAsk) -> Result<bool, tablao_journal::Error> {
+        let place = self.parked.next_place();
+        let wake = self.decide(parked.ask, parked.reply, Some(parked.until))?;
+        // Others are not tried while others are being tried: what this freed is seen to at a tick.
+        self.left_untried |= wake.any;
+        Ok(self.parked.next_place() != place)
     }
 
     /// The worker, and the attempt, that a request shows to be alive.
@@ -270,14 +308,17 @@ impl<S: Surroundings> Heart<S> {
     pub(super) fn tick(&mut self) -> Result<(), tablao_journal::Error> {
         let now = self.around.monotonic();
         let wall = self.around.wall().max(self.farm.time());
-        let mut retry = false;
+        self.parked.sweep();
         for request in self.liveness.overdue(&self.farm, now, wall) {
             let (reply, _) = oneshot::channel();
-            retry |= self.decide(Ask::system(request), reply, None)?;
+            let wake = self.decide(Ask::system(request), reply, None)?;
+            self.wake(&wake)?;
         }
         // A job may have reached its earliest start.
-        if retry || self.farm.has_job_starting(self.last_tick, wall) {
-            self.serve_parked()?;
+        if std::mem::take(&mut self.left_untried)
+            || self.farm.has_job_starting(self.last_tick, wall)
+        {
+            self.serve_parked(usize::MAX)?;
         }
         self.last_tick = wall;
         Ok(())
@@ -299,23 +340,40 @@ fn body(ask: &Ask) -> Body {
     }
 }
 
-/// After this event some waiting worker may be given a task, or must hear of a status request.
-fn may_give_work(event: &Event) -> bool {
-    match event {
-        Event::JobReady(_)
-        | Event::JobStatusChanged(_)
-        | Event::JobTagChanged(_)
-        | Event::JobReleased(_)
-        | Event::JobRestored(_)
-        | Event::WorkerUnblocked(_)
-        | Event::FailuresCleared(_)
-        | Event::WorkerSignedOn(_)
-        | Event::WorkerStatusChanged(_)
-        | Event::WorkerStatusRequested(_)
-        | Event::WorkerTagsSet(_)
-        | Event::WorkerDeleted(_)
-        | Event::AttemptEnded(_) => true,
-        Event::TasksChanged(facts) => facts.to == TaskStatus::Queued,
-        _ => false,
+/// Who of those that wait may get another answer now.
+#[derive(Debug, Default)]
+struct Wake {
+    /// There may be a task that was not there.
+    any: bool,
+    /// These must hear of what was asked of them, or may run what they could not.
+    workers: Vec<WorkerId>,
+}
+
+impl Wake {
+    fn join(&mut self, other: Self) {
+        self.any |= other.any;
+        self.workers.extend(other.workers);
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::JobReady(_)
+            | Event::JobStatusChanged(_)
+            | Event::JobTagChanged(_)
+            | Event::JobReleased(_)
+            | Event::JobRestored(_)
+            | Event::FailuresCleared(_) => self.any = true,
+            Event::TasksChanged(facts) if facts.to == TaskStatus::Queued => self.any = true,
+            Event::WorkerSignedOn(facts) => self.workers.push(facts.worker),
+            Event::WorkerStatusChanged(facts) => self.workers.push(facts.worker),
+            Event::WorkerStatusRequested(facts) => self.workers.push(facts.worker),
+            Event::WorkerTagsSet(facts) => self.workers.push(facts.worker),
+            Event::WorkerDeleted(facts) => self.workers.push(facts.worker),
+            Event::WorkerUnblocked(facts) => self.workers.push(facts.worker),
+            // Its worker has a slot, its job may admit one worker more, and who waits for its
+            // task may be ready.
+            Event::AttemptEnded(_) => self.any = true,
+            _ => {}
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! writer thread, and when its sync has returned to the projector thread, where the read
 //! model passes it and the asker is answered. Nothing that is not durable is observable.
 
+mod checkpointer;
 mod heart;
 mod liveness;
 mod parked;
@@ -26,7 +27,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::view::View;
 
 pub use settings::EngineOptions;
-pub use start::{Started, fold};
+pub use start::Started;
 
 /// How many requests may wait for the engine thread. At some ten microseconds each, a full
 /// queue is a wait of about 40 ms; beyond that callers wait for a permit instead.
@@ -149,8 +150,7 @@ impl Engine {
 
     /// Never blocks a runtime thread: as many permits as the channel has places.
     async fn send(&self, message: Message) -> Result<(), Stopped> {
-        let permits = Arc::clone(&self.shared.permits);
-        let permit = permits.acquire_owned().await.map_err(|_| Stopped)?;
+        let permit = self.shared.permits.acquire().await.map_err(|_| Stopped)?;
         match self.shared.sender.try_send(message) {
             Ok(()) => {
                 // The engine thread gives the permit back when it takes the message out.

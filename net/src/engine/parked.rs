@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Asks for work that wait until there is some.
 //!
-//! A parked ask is ephemeral: it is dropped when its connection ends, and answered with
-//! nothing when its patience is over.
+//! A parked ask is ephemeral: it goes when its connection ends, and is answered with nothing when
+//! its patience is over. Asks stand in classes: workers of one class may run the same tasks, so
+//! that one of them without a task speaks for the others. Nothing here looks at all that wait but
+//! [`Parked::sweep`], once a tick.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use tablao_core::WorkerId;
+use tablao_core::{TagId, WorkerId, entity::Worker};
 use tokio::sync::oneshot;
 
 use super::{Ask, Reply};
@@ -18,41 +23,129 @@ pub(super) struct ParkedAsk {
     pub(super) until: Instant,
 }
 
-/// All that wait. One per worker and place: a worker with several slots may wait several times.
+/// What decides which tasks a worker may run, but for jobs and tasks that bar it by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Class {
+    tags: Vec<TagId>,
+    task_types: Vec<String>,
+}
+
+impl Class {
+    pub(super) fn of(worker: Option<&Worker>) -> Self {
+        worker.map_or_else(Self::default, |worker| Self {
+            tags: worker.tags.iter().copied().collect(),
+            task_types: worker.task_types.iter().cloned().collect(),
+        })
+    }
+}
+
+struct Waiting {
+    worker: WorkerId,
+    class: Class,
+    parked: ParkedAsk,
+}
+
+/// All that wait, in the order in which they came. A worker with several slots may wait several
+/// times.
 #[derive(Default)]
 pub(super) struct Parked {
-    asks: BTreeMap<(WorkerId, u64), ParkedAsk>,
+    asks: BTreeMap<u64, Waiting>,
+    of_worker: BTreeSet<(WorkerId, u64)>,
+    of_class: BTreeMap<Class, BTreeSet<u64>>,
+    expiries: BTreeSet<(Instant, u64)>,
     next: u64,
 }
 
 impl Parked {
-    pub(super) fn park(&mut self, worker: WorkerId, ask: ParkedAsk) {
+    pub(super) fn park(&mut self, worker: WorkerId, class: Class, parked: ParkedAsk) {
         self.next += 1;
-        self.asks.insert((worker, self.next), ask);
+        let place = self.next;
+        self.of_worker.insert((worker, place));
+        self.expiries.insert((parked.until, place));
+        match self.of_class.get_mut(&class) {
+            Some(places) => {
+                places.insert(place);
+            }
+            None => {
+                self.of_class.insert(class.clone(), BTreeSet::from([place]));
+            }
+        }
+        let waiting = Waiting {
+            worker,
+            class,
+            parked,
+        };
+        self.asks.insert(place, waiting);
     }
 
-    /// Takes everything out that could be served now, oldest first.
-    pub(super) fn take_all(&mut self) -> Vec<(WorkerId, ParkedAsk)> {
-        let mut all: Vec<_> = std::mem::take(&mut self.asks).into_iter().collect();
-        all.sort_unstable_by_key(|((_, order), _)| *order);
-        all.into_iter()
-            .filter(|(_, parked)| !parked.reply.is_closed())
-            .map(|((worker, _), parked)| (worker, parked))
+    fn take(&mut self, place: u64) -> Option<ParkedAsk> {
+        let waiting = self.asks.remove(&place)?;
+        self.of_worker.remove(&(waiting.worker, place));
+        self.expiries.remove(&(waiting.parked.until, place));
+        if let Some(places) = self.of_class.get_mut(&waiting.class) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.of_class.remove(&waiting.class);
+            }
+        }
+        Some(waiting.parked)
+    }
+
+    /// Takes out all asks of a worker.
+    pub(super) fn take_of(&mut self, worker: WorkerId) -> Vec<ParkedAsk> {
+        let places: Vec<u64> = (self.of_worker.range((worker, 0)..=(worker, u64::MAX)))
+            .map(|(_, place)| *place)
+            .collect();
+        places
+            .into_iter()
+            .filter_map(|place| self.take(place))
             .collect()
+    }
+
+    /// The classes that wait, the one with the oldest ask first.
+    pub(super) fn classes(&self) -> Vec<Class> {
+        let mut classes: Vec<_> = self.of_class.iter().collect();
+        classes.sort_unstable_by_key(|(_, places)| places.first().copied());
+        classes
+            .into_iter()
+            .map(|(class, _)| class.clone())
+            .collect()
+    }
+
+    /// Takes out the oldest ask of a class that was parked before this place.
+    pub(super) fn take_oldest(&mut self, class: &Class, before: u64) -> Option<ParkedAsk> {
+        let place = *self.of_class.get(class)?.first()?;
+        if place >= before {
+            return None;
+        }
+        self.take(place)
+    }
+
+    /// The place that the next ask gets.
+    pub(super) fn next_place(&self) -> u64 {
+        self.next + 1
     }
 
     /// Takes out what has waited long enough.
     pub(super) fn take_expired(&mut self, at: Instant) -> Vec<ParkedAsk> {
-        let expired: Vec<_> = self
-            .asks
-            .iter()
-            .filter(|(_, parked)| parked.until <= at || parked.reply.is_closed())
-            .map(|(key, _)| *key)
-            .collect();
+        let mut expired = Vec::new();
+        while let Some(&(until, place)) = self.expiries.first()
+            && until <= at
+        {
+            expired.extend(self.take(place));
+        }
         expired
-            .iter()
-            .filter_map(|key| self.asks.remove(key))
-            .collect()
+    }
+
+    /// Lets go of asks whose connections ended.
+    pub(super) fn sweep(&mut self) {
+        let gone: Vec<u64> = (self.asks.iter())
+            .filter(|(_, waiting)| waiting.parked.reply.is_closed())
+            .map(|(place, _)| *place)
+            .collect();
+        for place in gone {
+            self.take(place);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,6 +154,6 @@ impl Parked {
 
     /// When the first of them has waited long enough.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.asks.values().map(|parked| parked.until).min()
+        self.expiries.first().map(|(until, _)| *until)
     }
 }

@@ -50,7 +50,7 @@ pub(super) struct Projector {
     pub(super) events: broadcast::Sender<Batch>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Absent where nothing is to be kept beside the journal.
-    pub(super) checkpoint: Option<super::start::Checkpointer>,
+    pub(super) checkpoint: Option<super::checkpointer::Checkpointer>,
     pub(super) barriers: Vec<(Lsn, oneshot::Sender<Reply>, Reply)>,
     pub(super) chain: ChainValue,
 }
@@ -64,7 +64,7 @@ impl Projector {
                 Next::Failed => return,
             }
         }
-        if let Some(checkpoint) = &mut self.checkpoint {
+        if let Some(checkpoint) = self.checkpoint {
             checkpoint.save_at_end(&self.model, self.chain);
         }
     }
@@ -111,13 +111,19 @@ impl Projector {
                 .flat_map(|settlement| settlement.records.iter())
             {
                 model.apply(recorded);
+                if let Some(checkpoint) = &mut self.checkpoint {
+                    checkpoint.passed(&recorded.event);
+                }
                 last = recorded.lsn;
             }
         }
         self.position.send_replace(last);
+        let has_subscribers = self.events.receiver_count() > 0;
         for settlement in settlements {
-            // No subscriber is no error.
-            let _ = self.events.send(settlement.records);
+            if has_subscribers {
+                // One that left in the meantime is no error.
+                let _ = self.events.send(settlement.records);
+            }
             // An asker that is gone does not want its answer.
             let _ = settlement.reply.send(settlement.answer);
         }

@@ -2,7 +2,7 @@
 //! Starting an engine: recover the journal, load a checkpoint, fold the rest, start the threads.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::Instant,
 };
 
@@ -11,65 +11,22 @@ use tablao_journal::{
     ChainValue, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
     RecoveryReport,
 };
-use tablao_projections::{Cadence, Checkpoints, ReadModel, Stamp};
+use tablao_projections::{Checkpoints, ReadModel};
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::{
     Ask, Engine, EngineOptions, JournalIdentity, Shared, WAITING_REQUESTS_MAX,
+    checkpointer::Checkpointer,
     heart::Heart,
     liveness::Liveness,
     parked::Parked,
     projector::{Projector, ToProjector},
     run::{EngineThread, Threads},
 };
-use crate::{Error, clock, records, view::View};
+use crate::{Error, clock, past, view::View};
 
 /// How many batches a slow subscriber may fall behind before it must read the journal again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
-
-/// Saves checkpoints of one journal's read model.
-pub(super) struct Checkpointer {
-    store: Checkpoints,
-    journal: JournalIdentity,
-    cadence: Cadence,
-}
-
-impl Checkpointer {
-    /// Saves when enough has happened since the last time.
-    pub(super) fn save_if_due(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
-        let position = read(model).farm().position();
-        if self.cadence.is_due(position) {
-            self.save(model, chain);
-        }
-    }
-
-    /// Saves what the last checkpoint does not hold.
-    pub(super) fn save_at_end(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
-        let position = read(model).farm().position();
-        if self.cadence.has_tail(position) {
-            self.save(model, chain);
-        }
-    }
-
-    fn save(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
-        // The model is locked while it is encoded, not while it is written.
-        let (position, encoded) = {
-            let model = read(model);
-            let position = model.farm().position();
-            let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
-            (position, self.store.encode(stamp, &model))
-        };
-        match encoded.and_then(|encoded| self.store.write(encoded)) {
-            Ok(()) => self.cadence.taken(position),
-            // A cache that cannot be written costs time at the next start, nothing else.
-            Err(error) => tracing::warn!(%error, "save a checkpoint"),
-        }
-    }
-}
-
-fn read(model: &RwLock<ReadModel>) -> std::sync::RwLockReadGuard<'_, ReadModel> {
-    model.read().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What a start found and took.
 #[derive(Debug)]
@@ -80,24 +37,6 @@ pub struct Started {
     pub checkpoint: Lsn,
     /// Records folded since.
     pub folded: u64,
-}
-
-/// Folds a journal from disk into a model that stands somewhere before its end.
-pub fn fold(reader: &Reader, model: &mut ReadModel, until: Option<Lsn>) -> Result<u64, Error> {
-    let from = model.farm().position().next();
-    let mut folded = 0;
-    for record in reader.records(JournalLsn::new(from.get()))? {
-        let record = record?;
-        if until.is_some_and(|until| record.lsn.get() > until.get()) {
-            break;
-        }
-        match records::read(&record)? {
-            Some(recorded) => model.apply(&recorded),
-            None => model.skip(Lsn::new(record.lsn.get())),
-        }
-        folded += 1;
-    }
-    Ok(folded)
 }
 
 impl Engine {
@@ -123,29 +62,30 @@ impl Engine {
             incarnation: opened.journal.incarnation(),
         };
         let reader = Reader::open(Arc::clone(&files))?;
-        let store = Checkpoints::open(&options.checkpoint_dir);
-        let next = opened.recovery.next_lsn;
+        let store = Arc::new(Checkpoints::open(&options.checkpoint_dir));
+        let (next, chain) = (opened.recovery.next_lsn, opened.journal.chain());
         let verify = |lsn: Lsn| {
             let after = JournalLsn::new(lsn.next().get());
-            if after > next {
-                return None;
+            match after.cmp(&next) {
+                std::cmp::Ordering::Less => past::chain_at(&reader, lsn),
+                // After an orderly end: no need to walk there.
+                std::cmp::Ordering::Equal => Some(chain.0),
+                std::cmp::Ordering::Greater => None,
             }
-            reader
-                .chain_before(after)
-                .ok()
-                .flatten()
-                .map(|chain| chain.0)
         };
         let loaded = store.load(journal.id, journal.incarnation, verify);
         let mut model = loaded.map_or_else(ReadModel::new, |(_, model)| model);
         let checkpoint = model.farm().position();
-        let folded = fold(&reader, &mut model, None)?;
+        let folded = if checkpoint.next().get() < next.get() {
+            past::fold(&reader, &mut model)?
+        } else {
+            0
+        };
         let started = Started {
             recovery: opened.recovery,
             checkpoint,
             folded,
         };
-        let chain = opened.journal.chain();
         let engine = Self::launch(
             options,
             opened.journal,
@@ -162,7 +102,7 @@ impl Engine {
         options: &EngineOptions,
         journal: Journal,
         reader: Reader,
-        store: Checkpoints,
+        store: Arc<Checkpoints>,
         model: ReadModel,
         chain: ChainValue,
         saved: Lsn,
@@ -191,11 +131,7 @@ impl Engine {
             position: position_sender,
             events: events.clone(),
             failed: failed_sender,
-            checkpoint: Some(Checkpointer {
-                store,
-                journal: identity,
-                cadence: Cadence::new(saved),
-            }),
+            checkpoint: Some(Checkpointer::start(Arc::clone(&store), identity, saved)?),
             barriers: Vec::new(),
             chain,
         };
@@ -205,6 +141,7 @@ impl Engine {
                 authority: options.authority,
                 liveness: Liveness::new(Instant::now(), options.grace),
                 parked: Parked::default(),
+                left_untried: false,
                 last_tick: clock::now(),
                 around: Threads {
                     writer: Arc::new(writer),
@@ -238,6 +175,7 @@ impl Engine {
                     position: durable,
                     events,
                     reader: Arc::new(reader),
+                    checkpoints: Some(store),
                 },
                 failed,
                 threads: Mutex::new(threads),

@@ -19,13 +19,13 @@ use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
-    Ask, EngineOptions, Heard, JournalIdentity, Reply, Started, fold,
+    Ask, EngineOptions, Heard, JournalIdentity, Reply, Started,
     heart::{Heart, Surroundings},
     liveness::Liveness,
     parked::Parked,
     projector::{Projector, Settlement, ToProjector},
 };
-use crate::{Error, view::View};
+use crate::{Error, past, view::View};
 
 pub use super::heart::TICK;
 
@@ -117,7 +117,7 @@ impl SteppedEngine {
         let opened = Journal::open(Arc::clone(&files), open)?;
         let reader = Reader::open(files)?;
         let mut model = ReadModel::new();
-        let folded = fold(&reader, &mut model, None)?;
+        let folded = past::fold(&reader, &mut model)?;
         let farm = model.farm().clone();
         let identity = JournalIdentity {
             id: opened.journal.id().0,
@@ -134,6 +134,7 @@ impl SteppedEngine {
             position: durable,
             events: events.clone(),
             reader: Arc::new(reader),
+            checkpoints: None,
         };
         let projector = Projector {
             model,
@@ -149,6 +150,7 @@ impl SteppedEngine {
             authority: options.authority,
             liveness: Liveness::new(moment.monotonic, options.grace),
             parked: Parked::default(),
+            left_untried: false,
             last_tick: moment.wall,
             around: Still {
                 moment,

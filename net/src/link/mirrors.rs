@@ -17,13 +17,7 @@ use tablao_journal::{
 use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, watch};
 
-use crate::{
-    Error, clock,
-    data_dir::DataDir,
-    engine::{JournalIdentity, fold},
-    records,
-    view::View,
-};
+use crate::{Error, clock, data_dir::DataDir, engine::JournalIdentity, past, records, view::View};
 
 /// How many batches a slow subscriber may fall behind before it must read the mirror again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
@@ -56,7 +50,7 @@ impl Site {
         let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
         let reader = Reader::open(files)?;
         let mut model = ReadModel::new();
-        let unread = match fold(&reader, &mut model, None) {
+        let unread = match past::fold(&reader, &mut model) {
             Ok(_) => None,
             Err(Error::Record(error)) => Some(error),
             Err(other) => return Err(other),
@@ -74,6 +68,7 @@ impl Site {
                 position: following,
                 events,
                 reader: Arc::new(reader),
+                checkpoints: None,
             },
             mirror: Mutex::new(mirror),
             position,

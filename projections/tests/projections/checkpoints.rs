@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 use tablao_core::{Lsn, Recorded};
-use tablao_projections::{CHECKPOINT_VERSION, Checkpoints, ReadModel, Stamp};
+use tablao_projections::{CHECKPOINT_VERSION, Checkpoints, Moment, ReadModel, Stamp};
 use tempfile::TempDir;
 
 use crate::{
@@ -287,24 +287,64 @@ fn any_mismatch_of_the_stamp_discards() {
     assert!(load(&checkpoints, &history).is_none());
 }
 
-/// sled may lose the end of what was written and come up with rows of two checkpoints, each
-/// sound by itself. The seal over all rows is what tells.
+/// A file system may lose a file and come up with that of another checkpoint, sound by itself.
+/// The seal names every piece by hash: that is what tells.
 #[test]
 fn sound_rows_of_another_moment_are_noticed() {
     let (_folder, store, history) = saved();
-    let earlier = fold(&history[..history.len() - 20]);
-    {
-        let rows = sled::open(&store)
-            .expect("nobody has it open")
-            .open_tree("a");
-        let rows = rows.expect("it is sound");
-        let (key, value) = earlier.to_rows().next().expect("the farm has a row");
-        assert!(rows.get(&key).expect("it is sound").is_some());
-        rows.insert(key, value).expect("it is sound");
-    }
+    let (_other_folder, other_store, _) = saved();
+    save(
+        &Checkpoints::open(&other_store),
+        &history,
+        history.len() - 20,
+    );
+    let pack = |store: &Path, number: u64| store.join(format!("packs/{number:020}.pack"));
+    fs::copy(pack(&other_store, 2), pack(&store, 1)).expect("copy a file");
     let checkpoints = Checkpoints::open(&store);
     let (from, model) = start(&checkpoints, &history);
     assert!(from.is_none() && same(&model, &fold(&history)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// Any moment of a history can be put together from the checkpoint before it and the records
+    /// since, however many checkpoints there were, and it is what a fold up to there gives.
+    #[test]
+    fn any_moment_from_the_checkpoint_before_it(
+        seed: u64,
+        every in 5usize..60,
+        asked in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+    ) {
+        let history = history(seed, 200);
+        let folder = TempDir::new().expect("create a folder");
+        let checkpoints = Checkpoints::open(folder.path().join("checkpoints"));
+        for cut in (every..=history.len()).step_by(every) {
+            save(&checkpoints, &history, cut);
+        }
+        for asked in asked {
+            let until = asked.index(history.len() + 1);
+            let moment = match history.get(until.wrapping_sub(1)) {
+                Some(last) if until.is_multiple_of(2) => Moment::Time(last.at),
+                _ => Moment::Position(Lsn::new(until as u64)),
+            };
+            // Several records may have the time of the one asked for.
+            let until = match moment {
+                Moment::Position(_) => until,
+                Moment::Time(time) => history.partition_point(|recorded| recorded.at <= time),
+            };
+            let found = checkpoints.load_before(JOURNAL, moment, |lsn| chain(&history, lsn));
+            let (from, mut model) = match found {
+                Some((stamp, model)) => (stamp.lsn.get() as usize, model),
+                None => (0, ReadModel::new()),
+            };
+            prop_assert!(from <= until);
+            let gap = (history.len() / 10).max(2 * every);
+            prop_assert!(until - from <= gap, "{} from {} of {}", until, from, history.len());
+            history[from..until].iter().for_each(|recorded| model.apply(recorded));
+            prop_assert!(same(&model, &fold(&history[..until])));
+        }
+    }
 }
 
 /// A store that took the process down while it was opened is not tried a second time.
@@ -338,8 +378,8 @@ fn forgotten_checkpoints_leave_nothing() {
     assert!(load(&checkpoints, &history).is_some());
 }
 
-/// A checkpoint costs what changed, not what there is: a second save of an unchanged farm into
-/// the same slot writes no rows.
+/// A checkpoint costs what changed, not what there is: a second save of an unchanged farm writes
+/// no rows.
 #[test]
 fn unchanged_rows_are_not_written_again() {
     let (_folder, store, history) = saved();
@@ -348,9 +388,9 @@ fn unchanged_rows_are_not_written_again() {
     let stamp = stamp(&history, model.farm().position());
     checkpoints.save(stamp, &model).expect("the disk is sound");
     checkpoints.save(stamp, &model).expect("the disk is sound");
-    let encoded = checkpoints.encode(stamp, &model).expect("the stamp fits");
-    assert_eq!(encoded.changed_rows(), 0);
-    checkpoints.write(encoded).expect("the disk is sound");
+    let written = checkpoints.save(stamp, &model).expect("the disk is sound");
+    assert_eq!(written.new_pieces, 0);
+    assert!(written.shared_pieces > 0);
     assert!(same(
         &load(&checkpoints, &history).expect("it was saved").1,
         &model

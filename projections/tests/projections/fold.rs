@@ -47,11 +47,12 @@ fn check_tasks(model: &ReadModel, naive: &Naive<'_>) -> Result<(), TestCaseError
             prop_assert_eq!(Some(view.updated), naive.task_updated(id, task.number));
             prop_assert_eq!(view.activity, naive.task_activity(id, task.number));
             let name = words.map_or("", |words| words.names[place].as_str());
-            prop_assert_eq!(view.name, name);
+            let texts = view.texts();
+            prop_assert_eq!(texts.name(), name);
             let commands = words.map_or("[]", |words| {
                 words.command_lists[words.commands_of[place] as usize].as_str()
             });
-            prop_assert_eq!(view.commands, commands);
+            prop_assert_eq!(texts.commands(), commands);
             // What is still to come in a later chunk cannot be named yet.
             let known: Vec<_> = (task.depends_on.iter())
                 .filter_map(|&other| Some(job.tasks.get(other as usize)?.uuid))

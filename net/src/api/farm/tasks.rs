@@ -77,7 +77,7 @@ impl Task {
             job: view.job.state.facts.job.to_string(),
             number: task.number,
             index: task.index,
-            name: view.name.to_owned(),
+            name: view.texts().name().to_owned(),
             task_type: view.task_type.to_owned(),
             status: task.status.name(),
             priority: task.priority,
@@ -96,7 +96,7 @@ impl Task {
     }
 
     fn with_commands(mut self, view: &TaskView<'_>) -> Self {
-        let commands = serde_json::from_str(view.commands);
+        let commands = serde_json::from_str(view.texts().commands());
         self.commands = Some(commands.unwrap_or_else(|_| Value::Array(Vec::new())));
         self
     }

@@ -57,7 +57,7 @@ impl WorkerTask {
         let view = model.task(task)?;
         Some(Self {
             id: task.to_string(),
-            name: view.name.to_owned(),
+            name: view.texts().name().to_owned(),
             job: view.job.state.facts.job.to_string(),
             status: view.task.status.name(),
         })

@@ -258,7 +258,12 @@ pub async fn submit_compiled(
         source: JobSource::Submitted,
         user: sender.asker.name.clone(),
     };
-    let job = new_job(&compiled, &terms);
+    // Hashing a hundred thousand tasks would hold up a thread that serves workers.
+    let job = tokio::task::spawn_blocking(move || new_job(compiled, &terms)).await;
+    let job = job.map_err(|error| {
+        tracing::error!(%error, "a compiled job could not be taken over");
+        Problem::bad_request("the compiled job could not be taken over; see the Manager's log")
+    })?;
     let reply = match &node.site {
         Some(engine) => {
             node.accept_job(engine, job, sender.actor, sender.asker, sender.key)

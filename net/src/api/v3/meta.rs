@@ -82,8 +82,13 @@ pub(super) async fn variables(
     let resolved = node.variables(audience(&for_whom)?, &platform);
     let map: Map<String, Value> = resolved
         .values
-        .into_iter()
-        .map(|(name, (value, is_twoway))| (name, json!({ "value": value, "is_twoway": is_twoway })))
+        .iter()
+        .map(|(name, (value, is_twoway))| {
+            (
+                name.clone(),
+                json!({ "value": value, "is_twoway": is_twoway }),
+            )
+        })
         .collect();
     Ok(Json(Value::Object(map)))
 }

@@ -3,6 +3,7 @@
 //!
 //! Differences from Flamenco are listed in docs/flamenco-compatibility.md.
 
+mod assigned;
 mod body;
 mod error;
 mod jobs;

@@ -110,7 +110,7 @@ impl TaskSummary {
         let task = view.task;
         Self {
             id: task.uuid.to_string(),
-            name: view.name.to_owned(),
+            name: view.texts().name().to_owned(),
             status: task.status.name().to_owned(),
             index_in_job: task.index,
             priority: task.priority,
@@ -142,7 +142,7 @@ impl TaskJson {
             created: rfc3339(view.created),
             job_id: view.job.state.facts.job.to_string(),
             activity: view.activity.to_owned(),
-            commands: serde_json::from_str(view.commands).unwrap_or_default(),
+            commands: serde_json::from_str(view.texts().commands()).unwrap_or_default(),
             failed_by_workers: view
                 .task
                 .failed_by

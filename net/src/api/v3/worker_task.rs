@@ -14,17 +14,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tablao_core::{
-    Answer, AttemptId, JobId, Refusal, Request, TaskId, TaskStatus, WorkerId,
+    Answer, AttemptId, Refusal, Request, TaskId, TaskStatus, WorkerId,
     detail::FrameDetail,
-    entity::{AttemptState, FrameKey, Protocol},
+    entity::{AttemptState, FrameKey},
     event::{FailureClass, frame_flags},
     request::{FailureReport, FrameReport, Report},
 };
 
 use super::{
     Body, Problem, WorkerIdentity,
+    assigned::AssignedTask,
     error::stopped,
     worker::{ask, engine, heard},
 };
@@ -32,7 +33,6 @@ use crate::{
     clock,
     engine::{Ask, Engine},
     node::SharedNode,
-    variables::Audience,
 };
 
 /// A worker may wait this long for a task, in seconds.
@@ -65,10 +65,8 @@ pub(super) async fn task(
         Err(error) => stopped(error).await,
     };
     match reply? {
-        Answer::Assigned {
-            attempt, job, task, ..
-        } => {
-            let body = assigned_task(&node, engine, &worker, attempt, job, task);
+        Answer::Assigned { attempt, task, .. } => {
+            let body = AssignedTask::of(&node, engine, worker.id, attempt, task);
             Ok(body.map_or_else(
                 || StatusCode::NO_CONTENT.into_response(),
                 |body| Json(body).into_response(),
@@ -78,57 +76,6 @@ pub(super) async fn task(
             Ok(StatusCode::NO_CONTENT.into_response())
         }
     }
-}
-
-/// The task as its worker gets it. `None`: it was taken away again in the meantime.
-fn assigned_task(
-    node: &SharedNode,
-    engine: &Engine,
-    worker: &WorkerIdentity,
-    attempt: AttemptId,
-    job: JobId,
-    task: TaskId,
-) -> Option<Value> {
-    let model = engine.model();
-    let view = model.task(task)?;
-    let live = model.farm().attempts().get(&attempt)?;
-    let platform = &model.farm().workers().get(&worker.id)?.platform;
-    let variables = node.variables(Audience::Workers, platform);
-    let mut commands: Value = serde_json::from_str(view.commands).unwrap_or_default();
-    for command in commands.as_array_mut().into_iter().flatten() {
-        if let Some(parameters) = command.get_mut("parameters").and_then(Value::as_object_mut) {
-            variables.expand_parameters(parameters);
-        }
-    }
-    let facts = &view.job.state.facts;
-    let mut body = json!({
-        "uuid": task.to_string(),
-        "job": job.to_string(),
-        "name": view.name,
-        "status": "active",
-        "priority": view.task.priority,
-        "job_priority": facts.priority,
-        "job_type": facts.job_type,
-        "task_type": view.task_type,
-        "commands": commands,
-        "steps_completed": view.task.steps_completed,
-        "steps_total": view.task.steps_total,
-    });
-    if live.protocol == Protocol::Tablao {
-        let mut extension = json!({
-            "attempt": attempt.to_string(),
-            "lease_ms": live.lease_ms,
-            "start_within_ms": live.start_within_ms,
-            "shot": facts.shot.to_string(),
-            "overwrite": false,
-            "thumbnails": "upload",
-        });
-        if !view.task.frames.is_empty() {
-            extension["frames"] = Value::String(view.task.frames.to_string());
-        }
-        body["tablao"] = extension;
-    }
-    Some(body)
 }
 
 #[derive(Deserialize)]
@@ -256,14 +203,6 @@ pub(super) async fn task_update(
         ),
         None => None,
     };
-    let (job, shot, live) = {
-        let model = engine.model();
-        let view = model
-            .task(task)
-            .ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
-        let facts = &view.job.state.facts;
-        (facts.job, facts.shot, view.task.attempt)
-    };
     let activity = body.activity.map(|mut text| {
         let mut end = text.len().min(ACTIVITY_BYTES_MAX);
         while !text.is_char_boundary(end) {
@@ -272,13 +211,26 @@ pub(super) async fn task_update(
         text.truncate(end);
         text
     });
-    let frames = extension
-        .frames
-        .into_iter()
-        .map(|json| frame(json, shot))
-        .collect::<Result<Vec<_>, _>>()?;
+    // A mere change of status needs no look at the model: the engine knows the task.
+    let mut frames = Vec::new();
+    let (mut log, mut place) = (body.log, None);
+    if log.is_some() || !extension.frames.is_empty() {
+        let (job, shot, live) = {
+            let model = engine.model();
+            let view = model
+                .task(task)
+                .ok_or_else(|| Problem::from(Refusal::UnknownTask { task }))?;
+            let facts = &view.job.state.facts;
+            (facts.job, facts.shot, view.task.attempt)
+        };
+        frames = (extension.frames.into_iter())
+            .map(|json| frame(json, shot))
+            .collect::<Result<Vec<_>, _>>()?;
+        place = Some((job, live));
+    }
     // Text goes to the log of the attempt that wrote it, before the report may end that attempt.
-    if let Some(log) = body.log
+    if let Some((job, live)) = place
+        && let Some(log) = log.take()
         && let Some(attempt) = attempt.or(live)
         && is_own(engine, attempt, worker.id)
     {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! An assigned task as its worker gets it: variables replaced, our own worker's extension added.
+//!
+//! Only what is needed is taken out of the read model while it is held; JSON is made afterwards,
+//! so that the model can move along.
+
+use serde::Serialize;
+use serde_json::Value;
+use tablao_core::{AttemptId, JobId, ShotId, TaskId, WorkerId, entity::Protocol};
+
+use crate::{engine::Engine, node::SharedNode, variables::Audience};
+
+#[derive(Serialize)]
+pub(super) struct AssignedTask {
+    uuid: TaskId,
+    job: JobId,
+    name: String,
+    status: &'static str,
+    priority: i32,
+    job_priority: i32,
+    job_type: String,
+    task_type: String,
+    commands: Value,
+    steps_completed: u32,
+    steps_total: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tablao: Option<Extension>,
+}
+
+#[derive(Serialize)]
+struct Extension {
+    attempt: String,
+    lease_ms: u32,
+    start_within_ms: u32,
+    shot: ShotId,
+    overwrite: bool,
+    thumbnails: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    frames: String,
+}
+
+impl AssignedTask {
+    /// `None`: it was taken away again in the meantime.
+    pub(super) fn of(
+        node: &SharedNode,
+        engine: &Engine,
+        worker: WorkerId,
+        attempt: AttemptId,
+        task: TaskId,
+    ) -> Option<Self> {
+        let (mut assigned, texts, variables) = {
+            let model = engine.model();
+            let view = model.task(task)?;
+            let live = model.farm().attempts().get(&attempt)?;
+            let platform = &model.farm().workers().get(&worker)?.platform;
+            let facts = &view.job.state.facts;
+            let tablao = (live.protocol == Protocol::Tablao).then(|| Extension {
+                attempt: attempt.to_string(),
+                lease_ms: live.lease_ms,
+                start_within_ms: live.start_within_ms,
+                shot: facts.shot,
+                overwrite: false,
+                thumbnails: "upload",
+                frames: view.task.frames.to_string(),
+            });
+            let texts = view.texts();
+            let assigned = Self {
+                uuid: task,
+                job: facts.job,
+                name: texts.name().to_owned(),
+                status: "active",
+                priority: view.task.priority,
+                job_priority: facts.priority,
+                job_type: facts.job_type.clone(),
+                task_type: view.task_type.to_owned(),
+                commands: Value::Null,
+                steps_completed: view.task.steps_completed,
+                steps_total: view.task.steps_total,
+                tablao,
+            };
+            let variables = node.variables(Audience::Workers, platform);
+            (assigned, texts, variables)
+        };
+        assigned.commands = serde_json::from_str(texts.commands()).unwrap_or_default();
+        for command in assigned.commands.as_array_mut().into_iter().flatten() {
+            if let Some(parameters) = command.get_mut("parameters").and_then(Value::as_object_mut) {
+                variables.expand_parameters(parameters);
+            }
+        }
+        Some(assigned)
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Saves checkpoints of one journal's read model, beside the threads that people wait for.
+//!
+//! The projector encodes, because only between two of its batches do model, position and chain
+//! belong together; a thread of its own packs and writes, which takes as long as the disk does.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::Sender;
+use tablao_core::{Event, Lsn};
+use tablao_journal::ChainValue;
+use tablao_projections::{Cadence, Checkpoints, Encoded, ReadModel, Stamp};
+
+use super::JournalIdentity;
+use crate::Error;
+
+/// Saves checkpoints of one journal's read model.
+pub(super) struct Checkpointer {
+    store: Arc<Checkpoints>,
+    journal: JournalIdentity,
+    cadence: Cadence,
+    to_writer: Sender<Encoded>,
+    /// A checkpoint is being written: the next one waits for its turn.
+    busy: Arc<AtomicBool>,
+    writer: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(
+        store: Arc<Checkpoints>,
+        journal: JournalIdentity,
+        saved: Lsn,
+    ) -> Result<Self, Error> {
+        let (to_writer, encoded) = crossbeam_channel::bounded::<Encoded>(1);
+        let busy = Arc::new(AtomicBool::new(false));
+        let (written, writes_to) = (Arc::clone(&busy), Arc::clone(&store));
+        let name = "checkpoints";
+        let writer = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                for encoded in encoded {
+                    // A cache that cannot be written costs time at the next start, nothing else.
+                    if let Err(error) = writes_to.write(encoded) {
+                        tracing::warn!(%error, "save a checkpoint");
+                    }
+                    written.store(false, Ordering::Release);
+                }
+            })
+            .map_err(|source| Error::Thread {
+                name: name.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            store,
+            journal,
+            cadence: Cadence::new(saved),
+            to_writer,
+            busy,
+            writer,
+        })
+    }
+
+    /// An event was folded: what it would cost to fold it again.
+    pub(super) fn passed(&mut self, event: &Event) {
+        self.cadence.passed(event);
+    }
+
+    /// Saves when enough has happened since the last time.
+    pub(super) fn save_if_due(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        if self.cadence.is_due() && !self.busy.load(Ordering::Acquire) {
+            self.save(model, chain);
+        }
+    }
+
+    /// Saves what the last checkpoint does not hold, and waits until it is there.
+    pub(super) fn save_at_end(mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let position = read(model).farm().position();
+        if self.cadence.has_tail(position) {
+            self.save(model, chain);
+        }
+        drop(self.to_writer);
+        if self.writer.join().is_err() {
+            tracing::warn!("the thread that saves checkpoints panicked");
+        }
+        drop(self.store);
+    }
+
+    fn save(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
+        let (position, encoded) = {
+            let model = read(model);
+            let position = model.farm().position();
+            let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
+            (position, Checkpoints::encode(stamp, &model))
+        };
+        match encoded {
+            Ok(encoded) => {
+                self.cadence.taken(position);
+                self.busy.store(true, Ordering::Release);
+                // The writer takes one at a time and is waiting, or ends with the process.
+                let _ = self.to_writer.send(encoded);
+            }
+            Err(error) => tracing::warn!(%error, "encode a checkpoint"),
+        }
+    }
+}
+
+fn read(model: &RwLock<ReadModel>) -> RwLockReadGuard<'_, ReadModel> {
+    model.read().unwrap_or_else(PoisonError::into_inner)
+}
