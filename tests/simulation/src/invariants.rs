@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tablao_core::{Farm, JobId, entity::Hold};
+use tablao_core::{Event, Farm, JobId, Recorded, entity::Hold};
 
+use crate::Counts;
 use crate::message::Node;
 use crate::world::World;
 
@@ -16,8 +17,8 @@ pub struct Seen {
     placed: BTreeMap<(usize, JobId), (tablao_core::ManagerId, u32)>,
     /// Which Server writes in a term.
     terms: BTreeMap<u64, usize>,
-    /// Checks made, to prove that there were some.
-    pub checks: u64,
+    /// What was looked at, to prove that there was something.
+    pub counts: Counts,
 }
 
 impl Seen {
@@ -30,7 +31,7 @@ impl Seen {
 impl World {
     /// After something became durable at a process.
     pub fn check_farm(&mut self, node: Node) -> Result<(), String> {
-        self.seen.checks += 1;
+        self.seen.counts.checks += 1;
         let farm = match self.keeper(node) {
             Some(keeper) => keeper.engine().model().farm().clone(),
             None => return Ok(()),
@@ -43,6 +44,22 @@ impl World {
             Node::Worker(_) | Node::Client => Ok(()),
         };
         checked.map_err(|what| format!("{node}: {what}"))
+    }
+
+    /// Counts what the run came to see.
+    pub fn count(&mut self, records: &[Recorded]) {
+        let counts = &mut self.seen.counts;
+        for record in records {
+            match &record.event {
+                Event::JournalOpened(_) => counts.starts += 1,
+                Event::AttemptEnded(ended) if ended.silent_since.is_some() => counts.lapsed += 1,
+                Event::LateReportNoted(_) => counts.late += 1,
+                Event::JobEpochRaised(_) => counts.fenced += 1,
+                Event::JobPlaced(placed) if placed.epoch > 1 => counts.reassigned += 1,
+                Event::TermStarted(started) if started.term > 1 => counts.promoted += 1,
+                _ => {}
+            }
+        }
     }
 
     fn check_control(&mut self, n: usize, farm: &Farm) -> Result<(), String> {

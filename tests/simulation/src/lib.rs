@@ -45,6 +45,32 @@ pub struct Counts {
     pub checks: u64,
     /// Copies and marks held against the oracle.
     pub copies: u64,
+    /// Journals opened after a first start or a crash.
+    pub starts: u64,
+    /// Attempts that lapsed.
+    pub lapsed: u64,
+    /// Late reports worth a record.
+    pub late: u64,
+    /// Jobs given to another Manager.
+    pub reassigned: u64,
+    /// Jobs that an old Manager gave up, or that came back.
+    pub fenced: u64,
+    /// Copies that became a Server.
+    pub promoted: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.checks += other.checks;
+        self.copies += other.copies;
+        self.starts += other.starts;
+        self.lapsed += other.lapsed;
+        self.late += other.late;
+        self.reassigned += other.reassigned;
+        self.fenced += other.fenced;
+        self.promoted += other.promoted;
+    }
 }
 
 /// Runs a plan. With `is_traced`, also what happened in words.
@@ -53,8 +79,8 @@ pub fn run(plan: Plan, is_traced: bool) -> (Result<Counts, Violation>, Vec<Strin
     let result = world.run();
     let counts = Counts {
         steps: world.steps,
-        checks: world.seen.checks,
         copies: world.truth.asked,
+        ..world.seen.counts
     };
     let trace = world.trace.take().unwrap_or_default();
     (result.map(|()| counts), trace)

@@ -202,6 +202,7 @@ impl World {
         keeper
             .check_grace(now, &records)
             .map_err(|what| format!("{node}: {what}"))?;
+        self.count(&records);
         self.check_farm(node)?;
         if let Node::Manager(n) = node {
             self.push_on(n)?;

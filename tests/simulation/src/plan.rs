@@ -200,7 +200,7 @@ impl Plan {
 
     fn add_faults(&mut self, chance: &mut Chance) {
         // Some seeds do without some kinds, so that others are not drowned.
-        let without = chance.next();
+        let without = chance.draw();
         for _ in 0..chance.between(1, 9) {
             let at = chance.between(S, FAULTS_END - S);
             let kind = chance.below(12);
@@ -279,7 +279,7 @@ fn loss(chance: &mut Chance) -> PowerLoss {
         0 => PowerLoss::ProcessOnly,
         1 => PowerLoss::UnsyncedLost,
         _ => PowerLoss::Torn {
-            seed: chance.next(),
+            seed: chance.draw(),
         },
     }
 }

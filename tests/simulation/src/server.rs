@@ -343,8 +343,9 @@ impl World {
         let request = Request::ReassignJob {
             job,
             manager: manager_id(to),
-            // A person who sees that it is down vouches for it.
-            silent_since: (!is_dead).then(|| Timestamp::from_micros(wall.saturating_sub(silence))),
+            // A person who sees that it is down vouches for it; some do so too lightly.
+            silent_since: (!is_dead && self.chance.per_mille(400))
+                .then(|| Timestamp::from_micros(wall.saturating_sub(silence))),
             why: "it is lost".to_owned(),
         };
         self.server_ask(n, crate::client::by_a_person(request), For::Nobody)

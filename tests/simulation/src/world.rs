@@ -312,7 +312,7 @@ impl World {
             0 => PowerLoss::ProcessOnly,
             1 => PowerLoss::UnsyncedLost,
             _ => PowerLoss::Torn {
-                seed: self.chance.next(),
+                seed: self.chance.draw(),
             },
         };
         let down = self.chance.between(100 * MS, 5 * S);
@@ -360,7 +360,7 @@ impl World {
         Moment {
             monotonic: self.base + Duration::from_micros(self.now),
             wall: Timestamp::from_micros(wall),
-            seed: self.chance.next(),
+            seed: self.chance.draw(),
         }
     }
 
