@@ -83,7 +83,7 @@ pub(crate) fn declare(
         options,
         script_time_max: options.load_time_max,
     };
-    run.order(&order, |stdout| wire::read_declared(stdout))
+    run.order(&order, wire::read_declared)
 }
 
 /// Compiles a job with a script, in a process of its own.
@@ -96,7 +96,7 @@ pub(crate) fn compile(
 ) -> Result<CompiledJob, Error> {
     let (id, job_type) = (job.id, job.job_type.clone());
     let order = Order::new(
-        Work::Compile(wire::JobOrder::new(job)),
+        Work::Compile(Box::new(wire::JobOrder::new(job))),
         script,
         sources,
         options,

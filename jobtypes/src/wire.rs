@@ -46,7 +46,7 @@ pub(crate) struct Order<'a> {
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Work {
     Declare,
-    Compile(JobOrder),
+    Compile(Box<JobOrder>),
 }
 
 #[derive(Serialize, Deserialize)]
