@@ -79,10 +79,8 @@ static FARM: Mutex<Option<Farm>> = Mutex::new(None);
 /// Sends the input to the address that its first byte picks.
 pub fn bodies(data: &[u8]) {
     let mut farm = FARM.lock().unwrap_or_else(PoisonError::into_inner);
-    if farm.as_ref().is_some_and(|farm| farm.inputs >= INPUTS_MAX) {
-        if let Some(old) = farm.take() {
-            old.node.close();
-        }
+    if let Some(old) = farm.take_if(|farm| farm.inputs >= INPUTS_MAX) {
+        old.node.close();
     }
     let farm = farm.get_or_insert_with(Farm::start);
     farm.inputs += 1;
