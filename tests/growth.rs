@@ -293,11 +293,10 @@ fn details_are_erased_and_a_running_farm_is_left_alone() {
     }
     farm.stop();
     let before = json(&["journal", "verify", "--data", text(&data), "--json"], 0);
-    let cat = ["journal", "cat", "--data", text(&data), "--json"];
     let name = "a name nobody may read";
-    assert!(String::from_utf8_lossy(&tablao(&cat).stdout).contains(name));
+    assert!(is_in_journal(&data, name));
     json(&erase, 0);
-    assert!(!String::from_utf8_lossy(&tablao(&cat).stdout).contains(name));
+    assert!(!is_in_journal(&data, name));
     let after = json(&["journal", "verify", "--data", text(&data), "--json"], 0);
     let chain = |rows: &Value| {
         let rows = rows["journals"].as_array().expect("rows");
@@ -308,4 +307,15 @@ fn details_are_erased_and_a_running_farm_is_left_alone() {
     let farm = Farm::start(&data);
     assert!(!farm.jobs().contains(name));
     farm.stop();
+}
+
+/// Whether these words stand in a file of the site journal, which is not packed here.
+fn is_in_journal(data: &Path, words: &str) -> bool {
+    let files = fs::read_dir(data.join("journal/site")).expect("the site journal");
+    files.flatten().any(|file| {
+        let bytes = fs::read(file.path()).expect("a file");
+        bytes
+            .windows(words.len())
+            .any(|window| window == words.as_bytes())
+    })
 }

@@ -173,10 +173,18 @@ impl SegmentWriter {
         self.with_reserve.extend_from_slice(bytes);
         let whole = usize::try_from(reserved - self.end).expect("less than two reserves");
         self.with_reserve.resize(whole, 0);
-        self.file
-            .write_at(self.end, &self.with_reserve)
-            .doing("write", &self.name)?;
-        self.reserved = reserved;
+        match self.file.write_at(self.end, &self.with_reserve) {
+            Ok(()) => self.reserved = reserved,
+            // A reserve is a comfort; the last free bytes of a disk are for records. Of the
+            // refused write there may be zeros behind these bytes, which is what a reserve is.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                self.file
+                    .write_at(self.end, bytes)
+                    .doing("write", &self.name)?;
+                self.reserved = self.file.len().doing("measure", &self.name)?.max(end);
+            }
+            Err(error) => return Err(error).doing("write", &self.name),
+        }
         Ok(())
     }
 

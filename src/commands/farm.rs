@@ -130,12 +130,15 @@ fn at_start(error: tablao_net::Error, place: &Place) -> anyhow::Error {
         }
         _ => false,
     };
-    let error = anyhow::Error::new(error);
-    if !is_full {
-        return error;
-    }
+    // Which failure stopped the writer is known as words only.
+    let perhaps = match &error {
+        _ if is_full => "",
+        tablao_net::Error::JournalFailed { .. } => "if the disk is full, ",
+        _ => return error.into(),
+    };
     let words = format!(
-        "{error:#}. Nothing acknowledged is lost; free some space for {} and start again",
+        "{:#}. Nothing acknowledged is lost; {perhaps}free some space for {} and start again",
+        anyhow::Error::new(error),
         place.data.display()
     );
     Exit::new(Code::Failed, words).into()

@@ -155,8 +155,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a report of an older attempt counts for the new one",
         "decide/report.rs",
-        "let is_live = named == attempt.id",
-        "let is_live = named <= attempt.id",
+        "(named == attempt.id).then_some(attempt)",
+        "(named <= attempt.id).then_some(attempt)",
     ),
     mutant(
         "a Flamenco worker's late word counts for its new attempt",
