@@ -5,10 +5,7 @@
 //! and on Linux it does not outlive who ordered. Who ordered, and what is made of a process that
 //! dies, is `isolation`'s part.
 
-use std::{
-    io::{BufWriter, Read as _, Write as _},
-    time::Duration,
-};
+use std::io::{BufWriter, Read as _, Write as _};
 
 use crate::{
     compiler::{self, Place},
@@ -95,7 +92,7 @@ fn limit_this_process(options: &Options) {
     }
     // Processor time passes more slowly than the clock that ends the script: this is for an order
     // whose giver is gone.
-    let longest: Duration = options.compile_time_max.max(options.load_time_max);
+    let longest = options.compile_time_max.max(options.load_time_max);
     let seconds = longest.as_secs() + 70;
     let _ = setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1);
     // A script that ends its process is not worth a core file.

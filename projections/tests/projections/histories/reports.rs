@@ -262,6 +262,12 @@ impl World {
                 verb: RemoteVerb::SetPriority(7),
                 reason: self.words(),
             },
+            6 if self.chance.percent(30) => Request::FenceJob {
+                control: self.farm.settled().next(),
+                job: self.job(),
+                manager,
+                epoch: 1 + self.chance.below(4) as u32,
+            },
             6 => Request::AdvanceOrigin {
                 manager,
                 lsn: Lsn::new(self.chance.next() % 1000),
