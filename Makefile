@@ -68,6 +68,7 @@ bench: setup-demo release
 
 soak: setup-test dashboard
 	TABLAO_SOAK=1 .ci/test
+	tests/simulation/planted.sh
 
 package: setup-node release
 	@rm -rf "$(BUILD)/package/$(PACKAGE)"
