@@ -121,6 +121,14 @@ fn journal<'a>(rows: &'a Value, folder: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {folder} in {rows}"))
 }
 
+/// Makes a backup, and what the command said.
+fn backup(data: &Path, to: &Path) -> Value {
+    json(
+        &["backup", "--data", text(data), "--to", text(to), "--json"],
+        0,
+    )
+}
+
 /// A backup that is made beside a live farm has every job that was acknowledged before; the farm
 /// that is restored from it has them too, goes on in a higher incarnation, and a target that has
 /// something in it is refused.
@@ -131,17 +139,7 @@ fn a_live_farm_is_backed_up_and_restored() {
     let (data, copy, again) = (path("data"), path("copy"), path("again"));
     let farm = Farm::start(&data);
     let job = farm.submit("before the backup");
-    let made = json(
-        &[
-            "backup",
-            "--data",
-            text(&data),
-            "--to",
-            text(&copy),
-            "--json",
-        ],
-        0,
-    );
+    let made = backup(&data, &copy);
     let site = journal(&made, "journal/site");
     assert!(site["last"].as_u64() > Some(2), "{made}");
     let refused = tablao(&["backup", "--data", text(&data), "--to", text(&copy)]);
@@ -186,17 +184,7 @@ fn a_backup_that_is_not_what_it_says_is_refused() {
     let farm = Farm::start(&data);
     farm.submit("a job");
     farm.stop();
-    json(
-        &[
-            "backup",
-            "--data",
-            text(&data),
-            "--to",
-            text(&copy),
-            "--json",
-        ],
-        0,
-    );
+    backup(&data, &copy);
     let segment = copy.join("journal/site/00000000000000000001.seg");
     let whole = fs::read(&segment).expect("read");
     let mut damaged = whole.clone();

@@ -3,6 +3,7 @@
 //!
 //! It ends when its standard input does, so a bench that dies leaves nothing behind.
 
+use std::path::Path;
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -32,6 +33,13 @@ pub(crate) struct Used {
 }
 
 impl Child {
+    /// Starts a Manager on a data directory, at an address of its own.
+    pub(crate) fn manager(data: &Path) -> Result<Self, Error> {
+        let data = data.to_string_lossy();
+        let place = ["manager", "--data", &data, "--listen", "127.0.0.1:0"];
+        Self::start(&[&place[..], &["--until-stdin-closes"]].concat())
+    }
+
     /// Starts `tablao ARGUMENTS` and waits until it prints the address that it listens on.
     pub(crate) fn start(arguments: &[&str]) -> Result<Self, Error> {
         let name = arguments.first().copied().unwrap_or_default().to_owned();

@@ -69,15 +69,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     progress("the bare server");
     let bare = runtime.block_on(measure_bare(&dimensions))?;
     let folder = place::scratch("farm")?;
-    let data = folder.path().to_string_lossy().into_owned();
-    let manager = Child::start(&[
-        "manager",
-        "--data",
-        &data,
-        "--listen",
-        "127.0.0.1:0",
-        "--until-stdin-closes",
-    ])?;
+    let manager = Child::manager(folder.path())?;
     let farm = runtime.block_on(measure_farm(&dimensions, &manager, &mut report, progress))?;
     manager.stop()?;
 

@@ -43,15 +43,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     progress("the compilation alone");
     let compiled = compile::seconds(frames, true)?;
     let folder = place::scratch("submission")?;
-    let data = folder.path().to_string_lossy().into_owned();
-    let manager = Child::start(&[
-        "manager",
-        "--data",
-        &data,
-        "--listen",
-        "127.0.0.1:0",
-        "--until-stdin-closes",
-    ])?;
+    let manager = Child::manager(folder.path())?;
     let address = manager.address;
     runtime.block_on(async {
         submit_render_jobs(address, 1, filler).await?;

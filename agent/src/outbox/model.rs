@@ -5,11 +5,9 @@
 //! The vector holds what must be there. What was marked as done and not synced since may come back
 //! after a kill, because saying something twice is allowed; nothing else may.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
-use super::*;
+use super::{tests::copy_folder, *};
 use crate::wire::UpdateExtension;
 
 #[derive(Debug, Clone)]
@@ -119,18 +117,6 @@ impl Pair {
         self.open = found;
         self.synced();
         Ok(())
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 
