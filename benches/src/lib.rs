@@ -25,8 +25,10 @@ mod replay;
 mod report;
 mod scheduler;
 mod scripted;
+mod size;
 mod submission;
 mod upgrade;
+mod written;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -68,6 +70,11 @@ pub const PARTS: &[Part] = &[
         name: "memory",
         about: "bytes for each of a million render tasks, engine and read model",
         run: memory::run,
+    },
+    Part {
+        name: "size",
+        about: "bytes of journal for the life of a task, as written and packed",
+        run: size::run,
     },
     Part {
         name: "replay",

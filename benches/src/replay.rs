@@ -8,10 +8,9 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
-use tablao_core::{Digest, Event, Farm, Recorded, WorkerId};
+use tablao_core::{Digest, Farm, WorkerId};
 use tablao_journal::{
-    Authority, Draft, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader,
-    RealFiles, RecordDraft,
+    FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
 };
 use tablao_net::{past, read_ahead, records};
 use tablao_projections::ReadModel;
@@ -19,64 +18,11 @@ use tablao_projections::ReadModel;
 use crate::{
     Error, Progress, Report, Size, place,
     scripted::{Plan, Script},
+    written::{Writer, unsound},
 };
 
 /// Bytes of bodies in one batch: what group commit makes of a busy farm.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// An error of a journal that the bench itself wrote.
-fn unsound(error: impl std::error::Error) -> Error {
-    Error::Unsound {
-        what: error.to_string(),
-    }
-}
-
-/// Writes what it is given in batches.
-struct Writer {
-    journal: Journal,
-    drafts: Vec<Draft>,
-    bytes: usize,
-    failed: Option<tablao_journal::Error>,
-}
-
-impl Writer {
-    fn take(&mut self, recorded: &Recorded) {
-        let (facts, detail, _) = tablao_core::codec::encode(&recorded.event, &recorded.detail);
-        self.bytes += facts.len() + detail.as_ref().map_or(0, Vec::len) + 64;
-        let begins = matches!(recorded.event, Event::Decision(_));
-        if begins || self.drafts.is_empty() {
-            if self.bytes > BATCH_BYTES {
-                self.flush();
-            }
-            self.drafts.push(Draft {
-                time_us: recorded.at.micros(),
-                records: Vec::new(),
-            });
-        }
-        let kind = recorded.event.kind();
-        if let Some(draft) = self.drafts.last_mut() {
-            let offset = draft.records.len();
-            draft.records.push(RecordDraft {
-                kind: kind.number,
-                version: kind.version,
-                authority: Authority::Site,
-                decision_offset: u16::try_from(offset).unwrap_or(u16::MAX),
-                facts,
-                detail,
-            });
-        }
-    }
-
-    fn flush(&mut self) {
-        let drafts: Vec<&Draft> = self.drafts.iter().collect();
-        if !drafts.is_empty() {
-            let committed = self.journal.commit(self.journal.next_lsn(), &drafts);
-            self.failed = self.failed.take().or(committed.err());
-        }
-        self.drafts.clear();
-        self.bytes = 0;
-    }
-}
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// Measures the replay of a generated journal.
 pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
@@ -195,14 +141,9 @@ fn write(
     workers: u32,
 ) -> Result<(Digest, u64), Error> {
     let options = OpenOptions::new(JournalId([7; 16]), 0);
-    let writer = Rc::new(RefCell::new(Writer {
-        journal: Journal::open(Arc::clone(files), &options)
-            .map_err(unsound)?
-            .journal,
-        drafts: Vec::new(),
-        bytes: 0,
-        failed: None,
-    }));
+    let journal = Journal::open(Arc::clone(files), &options).map_err(unsound)?;
+    let writer = Writer::new(journal.journal, BATCH_BYTES);
+    let writer = Rc::new(RefCell::new(writer));
     let taking = Rc::clone(&writer);
     let mut script = Script::new(Some(Box::new(move |recorded| {
         taking.borrow_mut().take(recorded);
@@ -218,26 +159,8 @@ fn write(
             tag: None,
         });
     }
-    // Everybody has a task in hand, as on a busy farm; whoever ends one takes the next.
-    let mut hands: Vec<_> = crew.iter().map(|&worker| script.next(worker)).collect();
-    let mut idle = 0;
-    for turn in (0..hands.len()).cycle() {
-        match hands[turn].take() {
-            Some(held) => {
-                idle = 0;
-                script.finish(held);
-            }
-            None => idle += 1,
-        }
-        if idle > hands.len() {
-            break;
-        }
-        hands[turn] = script.next(crew[turn]);
-    }
+    script.render_all(&crew, 0);
     let mut writer = writer.borrow_mut();
-    writer.flush();
-    match writer.failed.take() {
-        Some(error) => Err(unsound(error)),
-        None => Ok((script.farm.digest(), script.farm.position().get())),
-    }
+    writer.end()?;
+    Ok((script.farm.digest(), script.farm.position().get()))
 }

@@ -39,6 +39,7 @@ pub(crate) struct Script {
     pub(crate) farm: Farm,
     pub(crate) now: Timestamp,
     watch: Option<Watch>,
+    asker: Asker,
 }
 
 /// A job to be submitted.
@@ -85,6 +86,10 @@ impl Script {
             farm: Farm::new(),
             now: START,
             watch,
+            asker: Asker {
+                name: String::new(),
+                address: "192.0.2.117".to_owned(),
+            },
         };
         script.ask(&Request::OpenJournal {
             build: "bench".to_owned(),
@@ -97,10 +102,12 @@ impl Script {
 
     /// Decides a request and folds in what came of it, as the engine does.
     pub(crate) fn decide(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        let decision = self.farm.position().next();
         let env = Env {
             now: self.now,
-            decision: self.farm.position().next(),
-            seed: 0,
+            decision,
+            // As random as an engine's, and the same in every run.
+            seed: decision.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),
             key: None,
         };
         let decided = self.farm.decide(request, &env)?;
@@ -110,8 +117,8 @@ impl Script {
         let record = decision_record(
             request,
             &env,
-            Actor::anonymous(Via::Api),
-            &Asker::default(),
+            actor(request),
+            &self.asker,
             Ok(&decided),
             body(request),
         );
@@ -269,6 +276,27 @@ impl Script {
         });
     }
 
+    /// Renders whatever there is: everybody has a task in hand, and whoever ends one, so many
+    /// microseconds after somebody else did, takes the next.
+    pub(crate) fn render_all(&mut self, crew: &[WorkerId], step_us: u64) {
+        let mut hands: Vec<_> = crew.iter().map(|&worker| self.next(worker)).collect();
+        let mut idle = 0;
+        for turn in (0..hands.len()).cycle() {
+            self.now = Timestamp::from_micros(self.now.micros() + step_us);
+            match hands[turn].take() {
+                Some(held) => {
+                    idle = 0;
+                    self.finish(held);
+                }
+                None => idle += 1,
+            }
+            if idle > hands.len() {
+                break;
+            }
+            hands[turn] = self.next(crew[turn]);
+        }
+    }
+
     /// Starts, renders, publishes and completes a task, as our Worker reports it.
     pub(crate) fn finish(&mut self, held: Held) {
         self.says(held, TaskStatus::Active);
@@ -280,22 +308,25 @@ impl Script {
             number: frame,
         };
         let hash = *blake3::hash(held.task.uuid().as_bytes()).as_bytes();
+        // Real figures of a frame differ from every other's.
+        let [one, two, three, ..] = hash.map(u64::from);
+        let some = one << 16 | two << 8 | three;
         let name = format!("frame_{frame:06}");
         let published = FrameReport {
             key: key.clone(),
             detail: FrameDetail {
                 name: name.clone(),
-                path: format!("/render/project/shot/{name}.png"),
+                path: format!("/render/film/{}/{name}.png", held.job.short()),
                 thumbnail: String::new(),
                 blender_version: "4.5.3".to_owned(),
                 blend_hash: None,
             },
-            size: 1_234_567,
+            size: 1_234_567 + some,
             hash,
-            rendered_at: self.now,
-            render_ms: 60_000,
+            rendered_at: Timestamp::from_micros(self.now.micros() - some / 16),
+            render_ms: 30_000 + u32::try_from(some / 512).expect("a few bits"),
             samples: Some(128),
-            peak_memory_bytes: Some(1 << 30),
+            peak_memory_bytes: Some((1 << 30) + some * 64),
             flags: 0,
             found: false,
         };
@@ -303,9 +334,18 @@ impl Script {
         self.says(held, TaskStatus::Completed);
         self.ask(&Request::StoreThumbnail {
             key,
-            hash,
+            hash: *blake3::hash(&hash).as_bytes(),
             file: format!("{name}_thumbnail.jpg"),
         });
+    }
+}
+
+/// Who asks for this, on a farm of our Workers.
+fn actor(request: &Request) -> Actor {
+    match request {
+        Request::AskForTask { worker } => Actor::worker(*worker, Via::Worker),
+        Request::Report { report } => Actor::worker(report.worker, Via::Worker),
+        _ => Actor::anonymous(Via::Api),
     }
 }
 

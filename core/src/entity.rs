@@ -10,13 +10,17 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
     WorkerId, WorkerStatus, event::StopCause, status::TaskCounts, unsettled::Mark,
 };
 
-pub use crate::tasks::{Task, Tasks};
+pub use crate::{
+    frame_table::FrameTable,
+    tasks::{Task, Tasks},
+};
 
 /// BLAKE3 of an encoded detail part; survives the detail's erasure.
 pub type DetailHash = Option<[u8; 32]>;
@@ -251,8 +255,6 @@ pub struct Frame {
     pub thumbnail: Option<[u8; 32]>,
     /// Hash of its details.
     pub detail: DetailHash,
-    #[serde(skip)]
-    pub(crate) mark: Mark,
 }
 
 /// A change of status that somebody asked of a worker.
@@ -320,12 +322,16 @@ pub struct Worker {
     pub quarantined: bool,
     /// Removed; its credentials are dead.
     pub deleted: bool,
-    /// Its live attempts.
-    pub attempts: BTreeSet<AttemptId>,
+    /// Its live attempts, ascending.
+    pub attempts: SmallVec<[AttemptId; 1]>,
     /// Hash of its details (name, address, software).
     pub detail: DetailHash,
     /// Position of its last change.
     pub changed_at: Lsn,
+    /// Those of its task types that some task has, as indexes into the farm's table, ascending:
+    /// what an ask reads, without a look at any name. Follows from the names.
+    #[serde(skip)]
+    pub(crate) types: SmallVec<[u16; 6]>,
     #[serde(skip)]
     pub(crate) mark: Mark,
 }

@@ -174,8 +174,8 @@ impl Farm {
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
-        let mut blocks: BTreeMap<FrameBlock, Vec<(&FrameKey, &Frame)>> = BTreeMap::new();
-        for (frame_key, frame) in &self.frames {
+        let mut blocks: BTreeMap<FrameBlock, Vec<(FrameKey, Frame)>> = BTreeMap::new();
+        for (frame_key, frame) in self.frames.iter() {
             let block = (
                 *frame_key.shot.uuid().as_bytes(),
                 frame_block(frame_key.number),
@@ -434,7 +434,12 @@ impl Farm {
         for worker in self.workers.values() {
             self.crew.join(worker);
         }
-        for (key, frame) in &self.frames {
+        let mut workers = std::mem::take(&mut self.workers);
+        for worker in workers.values_mut() {
+            worker.types = self.types_of(&worker.task_types);
+        }
+        self.workers = workers;
+        for (key, frame) in self.frames.iter() {
             *self.frames_of.entry((frame.job, key.shot)).or_default() += 1;
         }
         Ok(())

@@ -142,6 +142,14 @@ impl TaskState {
     }
 }
 
+/// All of a task that changes, as it was at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskBefore {
+    state: TaskState,
+    attempt: Option<AttemptId>,
+    failed_by: SmallVec<[WorkerId; 1]>,
+}
+
 /// Tasks that came together.
 #[derive(Clone, Debug)]
 struct Run {
@@ -233,10 +241,48 @@ impl Tasks {
     }
 
     fn view<'a>(&'a self, run: &'a Run, place: usize) -> Task<'a> {
-        let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
-        let state = &run.states[place];
         let number = run.first + u32::try_from(place).expect("numbers are u32");
         let rare = |has: bool| has.then_some(&number);
+        let attempt = rare(!self.attempts.is_empty())
+            .and_then(|number| self.attempts.get(number))
+            .copied();
+        let failed_by = rare(!self.failed_by.is_empty())
+            .and_then(|number| self.failed_by.get(number))
+            .map_or(&[][..], SmallVec::as_slice);
+        Self::task(run, place, &run.states[place], attempt, failed_by)
+    }
+
+    /// The task as it was.
+    pub(crate) fn as_it_was<'a>(&'a self, number: u32, before: &'a TaskBefore) -> Option<Task<'a>> {
+        let (run, place) = self.place(number)?;
+        let TaskBefore {
+            state,
+            attempt,
+            failed_by,
+        } = before;
+        Some(Self::task(run, place, state, *attempt, failed_by))
+    }
+
+    /// What has to be known of a task to tell later how it was.
+    pub(crate) fn before(&self, number: u32) -> Option<TaskBefore> {
+        let (run, place) = self.place(number)?;
+        let task = self.view(run, place);
+        Some(TaskBefore {
+            state: run.states[place].clone(),
+            attempt: task.attempt,
+            failed_by: SmallVec::from_slice(task.failed_by),
+        })
+    }
+
+    fn task<'a>(
+        run: &'a Run,
+        place: usize,
+        state: &TaskState,
+        attempt: Option<AttemptId>,
+        failed_by: &'a [WorkerId],
+    ) -> Task<'a> {
+        let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
+        let number = run.first + u32::try_from(place).expect("numbers are u32");
         Task {
             number,
             uuid: facts.uuid,
@@ -250,12 +296,8 @@ impl Tasks {
             frames: facts.frames,
             steps_total: facts.steps_total,
             steps_completed: state.steps_completed,
-            failed_by: rare(!self.failed_by.is_empty())
-                .and_then(|number| self.failed_by.get(number))
-                .map_or(&[], SmallVec::as_slice),
-            attempt: rare(!self.attempts.is_empty())
-                .and_then(|number| self.attempts.get(number))
-                .copied(),
+            failed_by,
+            attempt,
             last_worker: state
                 .has(flag::HAS_LAST_WORKER)
                 .then_some(state.last_worker),

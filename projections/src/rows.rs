@@ -16,6 +16,7 @@ use tablao_core::{
 use crate::{
     Error, ReadModel,
     attempts::AttemptRow,
+    ended,
     frames::{FrameRow, Frames, ShotRow},
     jobs::{Chunk, JobTasks},
     task_texts::PackedTexts,
@@ -58,7 +59,7 @@ impl ReadModel {
             .to_rows()
             .chain([(vec![prefix::TEXTS], to_bytes(&texts))])
             .chain(each(prefix::JOB, &self.jobs, |id| id.uuid()))
-            .chain((self.tasks.iter()).flat_map(|(job, tasks)| task_rows(*job, tasks)))
+            .chain((self.tasks.iter()).flat_map(|(job, tasks)| self.task_rows(*job, tasks)))
             .chain(self.frame_rows())
             .chain((self.shots()).map(|shot| (key(prefix::SHOT, shot.id.uuid()), to_bytes(shot))))
             .chain(each(prefix::WORKER, &self.workers, |id| id.uuid()))
@@ -68,8 +69,23 @@ impl ReadModel {
             .chain(each(prefix::REQUEST, &self.requests, |id| id.uuid()))
     }
 
+    fn task_rows(&self, job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
+        let facts = self.farm.jobs().get(&job);
+        let name = |number: u32| Some(facts?.tasks.get(number as usize)?.uuid);
+        let of_job = ended::Job {
+            id: job,
+            task: &name,
+        };
+        let attempts = tasks.attempts.blocks(&self.crew, &of_job, BLOCK);
+        let attempts = attempts.into_iter().map(move |(first, attempts)| {
+            let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
+            (key, to_bytes(&attempts))
+        });
+        task_rows(job, tasks).chain(attempts)
+    }
+
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
-        let mut blocks: BTreeMap<Vec<u8>, Vec<&FrameRow>> = BTreeMap::new();
+        let mut blocks: BTreeMap<Vec<u8>, Vec<FrameRow>> = BTreeMap::new();
         for row in self.frames() {
             let block = frame_block(row.key.number);
             let key = block_key(prefix::FRAMES, row.key.shot.uuid(), block);
@@ -155,16 +171,7 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
             let key = block_key(prefix::TASKS, job.uuid(), first);
             (key, to_bytes(&block))
         });
-    let mut of_block: BTreeMap<u32, Vec<&AttemptRow>> = BTreeMap::new();
-    for (number, attempts) in &tasks.attempts {
-        let first = number - number % BLOCK;
-        of_block.entry(first).or_default().extend(attempts);
-    }
-    let attempts = of_block.into_iter().map(move |(first, attempts)| {
-        let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
-        (key, to_bytes(&attempts))
-    });
-    chunks.chain(blocks).chain(attempts)
+    chunks.chain(blocks)
 }
 
 /// What the rows said so far, beside the facts.
@@ -202,7 +209,7 @@ impl Words {
             prefix::ATTEMPTS => {
                 for row in from_bytes::<Vec<AttemptRow>>(value)? {
                     let tasks = model.tasks.entry(row.job).or_default();
-                    tasks.add_attempt(row.number, row);
+                    tasks.attempts.restore(&mut model.crew, row);
                 }
             }
             prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
@@ -238,7 +245,7 @@ impl Words {
             // A job without tasks has no rows of them, but has an entry.
             model.tasks.entry(row.id).or_default();
         }
-        model.frames = Frames::restore(self.frames, self.shots);
+        model.frames = Frames::restore(&self.frames, self.shots);
         Ok(model)
     }
 }

@@ -163,7 +163,7 @@ pub(super) async fn of_task(
     let whole = views.read();
     let site = whole.site_of_task(task).ok_or_else(|| unknown_task(task))?;
     let model = &*site.model;
-    let attempts = model.attempts(task).iter().map(|row| (row.id, row));
+    let attempts = model.attempts(task).into_iter().map(|row| (row.id, row));
     let rows = wanted.take(attempts).collect();
-    Ok(wanted.page(&whole, rows, |row| Attempt::new(model, row)))
+    Ok(wanted.page(&whole, rows, |row| Attempt::new(model, &row)))
 }

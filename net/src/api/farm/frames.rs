@@ -160,12 +160,11 @@ struct Filter {
 
 impl Filter {
     /// The frames of one site, by shot and number, through the narrowest index there is.
-    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = &'a FrameRow> + 'a> {
+    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = FrameRow> + 'a> {
         let Self { job, shot, task } = *self;
         let job_of_task =
             task.and_then(|task| model.task(task).map(|view| view.job.state.facts.job));
-        let frames: Box<dyn Iterator<Item = &'a FrameRow> + 'a> = match (job.or(job_of_task), shot)
-        {
+        let frames: Box<dyn Iterator<Item = FrameRow> + 'a> = match (job.or(job_of_task), shot) {
             (Some(job), _) => Box::new(model.frames_of_job(job)),
             (None, Some(shot)) => Box::new(model.frames_of_shot(shot)),
             (None, None) => Box::new(model.frames()),
@@ -206,7 +205,7 @@ fn by_place(
         });
         rows.extend(wanted.take(placed));
     }
-    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, &row)))
 }
 
 /// Newest first: what is published meanwhile comes before the cursor, and shifts nothing.
@@ -226,18 +225,18 @@ fn newest(
         if filter.is_empty() {
             // In publication order already; later pages have to be walked to.
             let count = wanted.after().map_or(wanted.limit() + 1, |_| usize::MAX);
-            let all = model.newest_frames(count);
-            rows.extend(wanted.take(all.into_iter().map(|row| (key(row), (model, row)))));
+            let all = model.newest_frames().take(count);
+            rows.extend(wanted.take(all.map(|row| (key(&row), (model, row)))));
         } else {
             let mut found: Vec<_> = (filter.frames(model))
-                .map(|row| (key(row), (model, row)))
+                .map(|row| (key(&row), (model, row)))
                 .filter(|(key, _)| wanted.is_after(key))
                 .collect();
             found.sort_by_key(|(key, _)| *key);
             rows.extend(wanted.take(found.into_iter()));
         }
     }
-    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, &row)))
 }
 
 /// Published frames.

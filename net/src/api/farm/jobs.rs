@@ -150,7 +150,7 @@ impl Job {
             steps_completed: row.steps_completed,
             steps_total: row.steps_total,
             task_counts: Counts::new(&entity.counts),
-            thumbnail: last_frame.and_then(thumbnail),
+            thumbnail: last_frame.as_ref().and_then(thumbnail),
             delete_requested_at: state.delete_marked.map(rfc3339),
         }
     }

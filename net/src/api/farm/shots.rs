@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use tablao_core::{ShotId, Timestamp};
-use tablao_projections::{FrameRow, ReadModel};
+use tablao_projections::ReadModel;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -54,10 +54,8 @@ struct Sum<'a> {
 
 impl Shot {
     fn new(id: ShotId, sum: &Sum<'_>) -> Self {
-        let pictured = (sum.models.iter())
-            .flat_map(|model| model.frames_of_shot(id))
-            .filter(|row| row.thumbnail.is_some());
-        let last: Option<&FrameRow> = pictured.max_by_key(|row| (row.published, row.position));
+        let pictured = (sum.models.iter()).filter_map(|model| model.last_pictured_frame(id));
+        let last = pictured.max_by_key(|row| (row.published, row.position));
         Self {
             id: id.to_string(),
             name: sum.name.to_owned(),
@@ -65,7 +63,7 @@ impl Shot {
             frames: sum.frames,
             jobs: sum.jobs,
             last_frame_at: sum.last_frame_at.map(rfc3339),
-            thumbnail: last.and_then(thumbnail),
+            thumbnail: last.as_ref().and_then(thumbnail),
         }
     }
 }
