@@ -11,6 +11,7 @@ mod child;
 mod compile;
 mod error;
 mod farm;
+mod history;
 mod http;
 mod idle;
 mod journal;
@@ -20,6 +21,8 @@ mod machine;
 mod memory;
 mod pickup;
 mod place;
+mod read_model;
+mod reconstruction;
 mod render_worker;
 mod replay;
 mod report;
@@ -80,6 +83,16 @@ pub const PARTS: &[Part] = &[
         name: "replay",
         about: "records folded a second, of a journal of real mixed kinds",
         run: replay::run,
+    },
+    Part {
+        name: "reconstruction",
+        about: "starts, past moments and single entities of the past, beside whole folds",
+        run: reconstruction::run,
+    },
+    Part {
+        name: "read-model",
+        about: "what the read model answers and copies, beside plain scans of the same data",
+        run: read_model::run,
     },
     Part {
         name: "pickup",

@@ -6,23 +6,18 @@
 //! started, reported, published, completed and gets a thumbnail. The limits beside the figure are
 //! its parts alone: reading and verifying, decoding, folding.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use tablao_core::{Digest, Farm, WorkerId};
-use tablao_journal::{
-    FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader, RealFiles,
-};
+use tablao_core::{Digest, Farm};
+use tablao_journal::{FileStore, Lsn as JournalLsn, Reader, RealFiles};
 use tablao_net::{past, read_ahead, records};
 use tablao_projections::ReadModel;
 
 use crate::{
-    Error, Progress, Report, Size, place,
-    scripted::{Plan, Script},
-    written::{Writer, unsound},
+    Error, Progress, Report, Size,
+    history::{self, Shape, unsound},
+    place,
 };
-
-/// Bytes of bodies in one batch: what group commit makes of a busy farm.
-pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// Measures the replay of a generated journal.
 pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
@@ -36,7 +31,16 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         },
     )?);
     progress("writing a journal");
-    let (digest, count) = write(&files, jobs, frames, workers)?;
+    let written = history::write(
+        &files,
+        Shape {
+            jobs,
+            frames,
+            workers,
+            rendered: u32::MAX,
+        },
+    )?;
+    let (digest, count) = (written.digest, written.records);
     let mut report = Report::new();
     report.dimension("records", count);
     report.dimension("jobs", jobs);
@@ -110,8 +114,10 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     report.figure("reading, checksums and chain", reading, unit);
     report.figure("decoding", decoding, unit);
     report.figure("folding, digest at the end", folding, unit);
-    let slowest = folding.min(1.0 / (1.0 / reading + 1.0 / decoding));
-    let limit_of = "the slower of (reading and decoding) and folding, each alone";
+    // Three threads on two processors: neither less than the slowest, nor than half of all.
+    let half = 2.0 / (1.0 / reading + 1.0 / decoding + 1.0 / folding);
+    let slowest = folding.min(reading).min(decoding).min(half);
+    let limit_of = "reading, decoding and folding, each alone, spread over two processors";
     report.figure_beside("replay into a farm", whole, unit, slowest, limit_of);
     report.figure_beside(
         "replay into the read model",
@@ -131,36 +137,4 @@ fn same(folded: Digest, written: Digest) -> Result<(), Error> {
     Err(Error::Unsound {
         what: format!("the fold gives {folded}, the farm that wrote the journal had {written}"),
     })
-}
-
-/// Writes the history; gives the digest and the number of records at its end.
-fn write(
-    files: &Arc<dyn FileStore>,
-    jobs: u32,
-    frames: u32,
-    workers: u32,
-) -> Result<(Digest, u64), Error> {
-    let options = OpenOptions::new(JournalId([7; 16]), 0);
-    let journal = Journal::open(Arc::clone(files), &options).map_err(unsound)?;
-    let writer = Writer::new(journal.journal, BATCH_BYTES);
-    let writer = Rc::new(RefCell::new(writer));
-    let taking = Rc::clone(&writer);
-    let mut script = Script::new(Some(Box::new(move |recorded| {
-        taking.borrow_mut().take(recorded);
-    })));
-    let crew: Vec<WorkerId> = (0..workers)
-        .map(|number| script.worker(number, &[]))
-        .collect();
-    for number in 0..jobs {
-        script.job(Plan {
-            number,
-            frames,
-            priority: 50,
-            tag: None,
-        });
-    }
-    script.render_all(&crew, 0);
-    let mut writer = writer.borrow_mut();
-    writer.end()?;
-    Ok((script.farm.digest(), script.farm.position().get()))
 }

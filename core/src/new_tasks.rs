@@ -154,6 +154,16 @@ impl NewTasks {
         self.0.rows.get(place).map(|row| row.uuid)
     }
 
+    /// Identities of all of them, in order.
+    pub(crate) fn uuids(&self) -> impl Iterator<Item = TaskId> {
+        self.0.rows.iter().map(|row| row.uuid)
+    }
+
+    /// Some of them wait for others.
+    pub(crate) fn has_dependent(&self) -> bool {
+        !self.0.depends_on.is_empty()
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = NewTaskView<'_>> {
         (0..self.len()).map(|place| self.get(place).expect("the place is below the length"))

@@ -19,7 +19,9 @@ use crate::{
         Worker,
     },
     new_tasks::NewTasks,
+    schedule::Schedule,
     status::TaskCounts,
+    task_index::TaskIndex,
     task_rows::{self, Rare},
     tasks::{TaskState, Tasks},
     unsettled::Mark,
@@ -227,6 +229,14 @@ struct JobRows {
 }
 
 impl JobRows {
+    fn merge(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+        self.blocks.extend(other.blocks);
+        // One row of a job has it; whoever did not see that row has nothing.
+        self.rare.0.extend(other.rare.0);
+        self.rare.1.extend(other.rare.1);
+    }
+
     /// The tasks, if there are no gaps among them.
     fn finish(self) -> Result<Tasks, Error> {
         const GAPS: Error = Error::Inconsistent("a job's tasks have gaps");
@@ -246,7 +256,7 @@ impl JobRows {
                     _ => return Err(GAPS),
                 }
             }
-            tasks.push(generation, facts, of_run);
+            tasks.push(generation, facts, &of_run);
         }
         if states.next().is_some() {
             return Err(GAPS);
@@ -262,6 +272,7 @@ pub struct Assembly {
     row: Option<FarmRow>,
     states: Vec<JobState>,
     tasks: BTreeMap<[u8; 16], JobRows>,
+    frames: Vec<(FrameKey, Frame)>,
     farm: Farm,
 }
 
@@ -295,7 +306,7 @@ impl Assembly {
                 let attempt: Attempt = from_bytes(value)?;
                 farm.attempts.insert(attempt.id, attempt);
             }
-            prefix::FRAMES => farm.frames.extend(list::<(FrameKey, Frame)>(value)?),
+            prefix::FRAMES => self.frames.append(&mut list(value)?),
             prefix::WORKER => {
                 let worker: Worker = from_bytes(value)?;
                 farm.workers.insert(worker.id, worker);
@@ -322,8 +333,26 @@ impl Assembly {
         Ok(())
     }
 
-    /// The farm, once every row was taken.
-    pub fn finish(self) -> Result<Farm, Error> {
+    /// Takes in what another thread has put together of the same farm.
+    pub fn merge(&mut self, other: Self) {
+        self.row = self.row.take().or(other.row);
+        self.states.extend(other.states);
+        for (job, rows) in other.tasks {
+            self.tasks.entry(job).or_default().merge(rows);
+        }
+        let (farm, others) = (&mut self.farm, other.farm);
+        self.frames.extend(other.frames);
+        farm.attempts.extend(others.attempts);
+        farm.workers.extend(others.workers);
+        farm.tags.extend(others.tags);
+        farm.managers.extend(others.managers);
+        farm.placements.extend(others.placements);
+        farm.remotes.extend(others.remotes);
+        farm.keys.extend(others.keys);
+    }
+
+    /// The farm without its indexes, once every row was taken.
+    pub fn assemble(self) -> Result<Assembled, Error> {
         let row = self
             .row
             .ok_or(Error::Inconsistent("the farm's own row is missing"))?;
@@ -340,21 +369,70 @@ impl Assembly {
             next_sequence: row.next_sequence,
             type_names: row.type_names,
             hash: row.hash,
+            // Of sorted pairs a map is made at once.
+            frames: self.frames.into_iter().collect(),
             ..self.farm
         };
         let mut tasks = self.tasks;
-        let runs = tasks.values().flat_map(|job| job.runs.values());
-        let count = runs.map(|(_, facts)| facts.len()).sum();
-        farm.task_ids.reserve(count);
         for state in self.states {
             let tasks = tasks
                 .remove(state.facts.job.uuid().as_bytes())
                 .unwrap_or_default();
             farm.restore_job(state, tasks.finish()?)?;
         }
-        if !tasks.is_empty() {
-            return Err(Error::Inconsistent("tasks have no job"));
+        if tasks.is_empty() {
+            Ok(Assembled { farm })
+        } else {
+            Err(Error::Inconsistent("tasks have no job"))
         }
+    }
+
+    /// The farm, once every row was taken.
+    pub fn finish(self) -> Result<Farm, Error> {
+        let assembled = self.assemble()?;
+        let (names, schedule) = (assembled.names(), assembled.schedule());
+        assembled.finish(names, schedule)
+    }
+}
+
+/// A farm of which all entities are there, but not what follows from them.
+#[derive(Debug)]
+pub struct Assembled {
+    farm: Farm,
+}
+
+/// The index of the names of a farm's tasks.
+#[derive(Debug)]
+pub struct Names(TaskIndex);
+
+impl Assembled {
+    /// Makes the index of names. It takes about as long as the other indexes together, so a
+    /// caller in haste makes it in a thread of its own.
+    pub fn names(&self) -> Names {
+        Names(TaskIndex::of(&self.farm.jobs))
+    }
+
+    /// Makes the schedule: the other index that takes long.
+    pub fn schedule(&self) -> Schedule {
+        let mut schedule = Schedule::default();
+        for job in self.farm.jobs.values() {
+            schedule.add_job(job);
+            schedule.restore_tasks(job);
+            for (worker, task_type) in &job.state.blocked {
+                // Assembling saw to it that each type that is blocked has its index.
+                if let Some(task_type) = self.farm.type_index(task_type) {
+                    schedule.set_blocked(job, *worker, task_type, true);
+                }
+            }
+        }
+        schedule
+    }
+
+    /// The farm, with indexes of its own.
+    pub fn finish(self, names: Names, schedule: Schedule) -> Result<Farm, Error> {
+        let mut farm = self.farm;
+        farm.task_ids = names.0;
+        farm.schedule = schedule;
         farm.restore_live()?;
         // Lanes last: whether a job may run depends on other jobs.
         let ids: Vec<JobId> = farm.jobs.keys().copied().collect();
@@ -387,8 +465,12 @@ impl Farm {
                 *failures.entry((worker, task_type)).or_insert(0) += 1;
             }
         }
-        let len = u32::try_from(tasks.len())
-            .map_err(|_| Error::Inconsistent("a job has more tasks than numbers"))?;
+        if u32::try_from(tasks.len()).is_err() {
+            return Err(Error::Inconsistent("a job has more tasks than numbers"));
+        }
+        for (_, task_type) in &state.blocked {
+            self.intern_type(task_type);
+        }
         let job = Job {
             state,
             tasks,
@@ -397,15 +479,7 @@ impl Farm {
             live: 0,
             mark: Mark::default(),
         };
-        self.schedule.add_job(&job);
-        self.schedule.add_tasks(&job, 0);
-        let blocked: Vec<(WorkerId, String)> = job.state.blocked.iter().cloned().collect();
-        for (worker, task_type) in blocked {
-            let task_type = self.intern_type(&task_type);
-            self.schedule.set_blocked(&job, worker, task_type, true);
-        }
         self.jobs.insert(id, job);
-        self.task_ids.add(&self.jobs, id, 0, len);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl TaskIndex {
     pub(crate) fn add(&mut self, jobs: &Jobs, job: JobId, first_number: u32, len: u32) {
         if self.next_slot.checked_add(len).is_none() {
             // Four thousand million tasks came and went: those that are there move together.
-            self.rebuild(jobs);
+            *self = Self::of(jobs);
             return;
         }
         self.add_stretch(
@@ -64,7 +64,7 @@ impl TaskIndex {
 
     /// Makes room for so many more tasks at once, rather than moving what is there again and
     /// again as they come.
-    pub(crate) fn reserve(&mut self, tasks: usize) {
+    fn reserve(&mut self, tasks: usize) {
         self.parts.resize_with(PARTS, HashTable::new);
         // The parts are filled evenly, but for some that get a little more.
         let each = tasks / PARTS + tasks / PARTS / 16 + 8;
@@ -82,10 +82,8 @@ impl TaskIndex {
         self.stretches.insert(start, stretch);
         self.next_slot = start.saturating_add(stretch.len);
         let stretches = &self.stretches;
-        for offset in 0..stretch.len {
-            let Some(id) = tasks.uuid(stretch.first_number + offset) else {
-                continue;
-            };
+        let names = tasks.uuids_from(stretch.first_number);
+        for (offset, id) in (0..stretch.len).zip(names) {
             let hash = hash_of(id);
             self.parts[part_of(hash)].insert_unique(hash, start + offset, |&slot| {
                 name_at(stretches, jobs, slot).map_or(0, hash_of)
@@ -112,19 +110,23 @@ impl TaskIndex {
         self.stretches.retain(|_, stretch| stretch.job != job);
     }
 
-    fn rebuild(&mut self, jobs: &Jobs) {
-        *self = Self::default();
-        for (&id, job) in jobs {
-            let len = u32::try_from(job.tasks.len()).expect("numbers are u32");
-            self.add_stretch(
+    /// The index of all tasks that are there.
+    pub(crate) fn of(jobs: &Jobs) -> Self {
+        let mut index = Self::default();
+        index.reserve(jobs.values().map(|job| job.tasks.len()).sum());
+        for (&job, of_job) in jobs {
+            let len = u32::try_from(of_job.tasks.len()).expect("numbers are u32");
+            let first_number = 0;
+            index.add_stretch(
                 jobs,
                 Stretch {
-                    job: id,
-                    first_number: 0,
+                    job,
+                    first_number,
                     len,
                 },
             );
         }
+        index
     }
 
     /// The job and the number of the task with this name.

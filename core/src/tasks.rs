@@ -5,7 +5,7 @@
 //! folded them. What every task has and changes is a fixed row; what few tasks have at a time (a
 //! live attempt, workers that failed it) lies beside. A [`Task`] is put together when asked for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -69,7 +69,7 @@ mod flag {
 }
 
 /// What changes about a task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskState {
     pub(crate) changed_at: Lsn,
     pub(crate) last_ended: AttemptId,
@@ -150,13 +150,47 @@ pub(crate) struct TaskBefore {
     failed_by: SmallVec<[WorkerId; 1]>,
 }
 
+/// Neighbouring tasks whose changing part copies of a farm share until one of them changes: few
+/// enough that the change copies little, many enough that a copy of the farm costs little.
+const SHARED_TASKS: usize = 256;
+
+/// What changes about the tasks of a run.
+#[derive(Clone, Debug)]
+struct States {
+    /// All but the last are full.
+    blocks: Box<[Arc<[TaskState]>]>,
+    len: usize,
+}
+
+impl States {
+    fn new(states: &[TaskState]) -> Self {
+        Self {
+            blocks: states.chunks(SHARED_TASKS).map(Arc::from).collect(),
+            len: states.len(),
+        }
+    }
+
+    fn at(&self, place: usize) -> &TaskState {
+        &self.blocks[place / SHARED_TASKS][place % SHARED_TASKS]
+    }
+
+    fn get_mut(&mut self, place: usize) -> Option<&mut TaskState> {
+        let block = self.blocks.get_mut(place / SHARED_TASKS)?;
+        Arc::make_mut(block).get_mut(place % SHARED_TASKS)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &TaskState> + Clone {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
+}
+
 /// Tasks that came together.
 #[derive(Clone, Debug)]
 struct Run {
     first: u32,
     generation: u32,
     facts: NewTasks,
-    states: Box<[TaskState]>,
+    states: States,
 }
 
 /// The tasks of one job; a task's place is its number.
@@ -184,7 +218,7 @@ impl Tasks {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get(after.checked_sub(1)?)?;
         let place = (number - run.first) as usize;
-        (place < run.states.len()).then_some((run, place))
+        (place < run.states.len).then_some((run, place))
     }
 
     /// The task with this number.
@@ -207,7 +241,7 @@ impl Tasks {
     pub fn iter(&self) -> impl Iterator<Item = Task<'_>> + Clone {
         self.runs
             .iter()
-            .flat_map(|run| (0..run.states.len()).map(|place| self.view(run, place)))
+            .flat_map(|run| (0..run.states.len).map(|place| self.view(run, place)))
     }
 
     /// The tasks from one number to another, both included; nothing where they are not all there.
@@ -220,7 +254,7 @@ impl Tasks {
     /// The status of a task.
     pub fn status(&self, number: u32) -> Option<TaskStatus> {
         self.place(number)
-            .map(|(run, place)| run.states[place].status)
+            .map(|(run, place)| run.states.at(place).status)
     }
 
     /// The numbers of the tasks that are being run, and the attempts.
@@ -240,6 +274,27 @@ impl Tasks {
         run.facts.uuid(place)
     }
 
+    /// The names of the tasks from a number on.
+    pub(crate) fn uuids_from(&self, first: u32) -> impl Iterator<Item = TaskId> {
+        let begin = self.runs.partition_point(|run| run.first <= first);
+        let runs = &self.runs[begin.saturating_sub(1)..];
+        let skipped = runs.first().map_or(0, |run| (first - run.first) as usize);
+        (runs.iter())
+            .flat_map(|run| run.facts.uuids())
+            .skip(skipped)
+    }
+
+    /// The tasks that wait for others, and for which.
+    pub(crate) fn dependent(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        (self.runs.iter())
+            .filter(|run| run.facts.has_dependent())
+            .flat_map(|run| {
+                let numbers = run.first..;
+                numbers.zip(run.facts.iter().map(|facts| facts.depends_on))
+            })
+            .filter(|(_, depends_on)| !depends_on.is_empty())
+    }
+
     fn view<'a>(&'a self, run: &'a Run, place: usize) -> Task<'a> {
         let number = run.first + u32::try_from(place).expect("numbers are u32");
         let rare = |has: bool| has.then_some(&number);
@@ -249,7 +304,7 @@ impl Tasks {
         let failed_by = rare(!self.failed_by.is_empty())
             .and_then(|number| self.failed_by.get(number))
             .map_or(&[][..], SmallVec::as_slice);
-        Self::task(run, place, &run.states[place], attempt, failed_by)
+        Self::task(run, place, run.states.at(place), attempt, failed_by)
     }
 
     /// The task as it was.
@@ -268,7 +323,7 @@ impl Tasks {
         let (run, place) = self.place(number)?;
         let task = self.view(run, place);
         Some(TaskBefore {
-            state: run.states[place].clone(),
+            state: run.states.at(place).clone(),
             attempt: task.attempt,
             failed_by: SmallVec::from_slice(task.failed_by),
         })
@@ -316,7 +371,7 @@ impl Tasks {
 
     /// What changes about each task, in order.
     pub(crate) fn states(&self) -> impl Iterator<Item = &TaskState> {
-        self.runs.iter().flat_map(|run| &run.states)
+        self.runs.iter().flat_map(|run| run.states.iter())
     }
 
     /// What few tasks have.
@@ -353,7 +408,7 @@ impl Tasks {
     }
 
     /// Takes a run in. `states` has one for each of the run's tasks.
-    pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: Vec<TaskState>) {
+    pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: &[TaskState]) {
         debug_assert_eq!(facts.len(), states.len(), "each task has a state");
         let first = self.len;
         self.len += u32::try_from(states.len()).expect("numbers are u32");
@@ -361,7 +416,7 @@ impl Tasks {
             first,
             generation,
             facts,
-            states: states.into_boxed_slice(),
+            states: States::new(states),
         });
     }
 
@@ -381,7 +436,7 @@ impl Tasks {
         Some(TaskChange {
             number,
             steps_total,
-            state: &mut run.states[place],
+            state: run.states.get_mut(place)?,
             attempts: &mut self.attempts,
             failed_by: &mut self.failed_by,
         })
@@ -398,7 +453,7 @@ impl Tasks {
     }
 
     pub(crate) fn is_unsettled(&self, number: u32) -> bool {
-        (self.place(number)).is_some_and(|(run, place)| run.states[place].has(flag::UNSETTLED))
+        (self.place(number)).is_some_and(|(run, place)| run.states.at(place).has(flag::UNSETTLED))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
+    past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
     submission,
@@ -85,6 +86,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// The farm as it was, for those who look at it.
+    pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -159,6 +162,7 @@ impl Node {
             seen: Mutex::default(),
             noting: Mutex::default(),
             resolved: Mutex::default(),
+            past_farms: PastFarms::default(),
             config,
             data,
         };

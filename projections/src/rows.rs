@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tablao_core::{
     Farm, JobId, Timestamp,
     codec::{from_bytes, to_bytes},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Rises when a row of the read model changes shape or meaning.
-const MODEL_ROWS_VERSION: u32 = 2;
+const MODEL_ROWS_VERSION: u32 = 3;
 
 /// Version of all rows together; a checkpoint of another version is thrown away.
 pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
@@ -45,10 +45,38 @@ mod prefix {
 }
 
 /// What is kept about a block of tasks.
-#[derive(Serialize, Deserialize)]
 struct TaskBlock {
     updated: Vec<Timestamp>,
     activity: Vec<(u32, u32, String)>,
+}
+
+impl TaskBlock {
+    /// Times in fixed widths, because there is one for each task; then the texts.
+    fn to_bytes(&self) -> Vec<u8> {
+        let count = u32::try_from(self.updated.len()).expect("a block is small");
+        let mut bytes = Vec::with_capacity(64 + 8 * self.updated.len());
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for time in &self.updated {
+            bytes.extend_from_slice(&time.micros().to_le_bytes());
+        }
+        bytes.extend_from_slice(&to_bytes(&self.activity));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        const BROKEN: Error = Error::Inconsistent("a block of tasks is cut short");
+        let (count, rest) = bytes.split_first_chunk().ok_or(BROKEN)?;
+        let size = (u32::from_le_bytes(*count) as usize).checked_mul(8);
+        let (times, activity) =
+            (size.and_then(|size| rest.split_at_checked(size))).ok_or(BROKEN)?;
+        let (times, _) = times.as_chunks();
+        Ok(Self {
+            updated: (times.iter())
+                .map(|time| Timestamp::from_micros(u64::from_le_bytes(*time)))
+                .collect(),
+            activity: from_bytes(activity)?,
+        })
+    }
 }
 
 impl ReadModel {
@@ -169,7 +197,7 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
                     .collect(),
             };
             let key = block_key(prefix::TASKS, job.uuid(), first);
-            (key, to_bytes(&block))
+            (key, block.to_bytes())
         });
     chunks.chain(blocks)
 }
@@ -204,7 +232,8 @@ impl Words {
                 });
             }
             prefix::TASKS => {
-                self.blocks.insert(block_of(key)?, from_bytes(value)?);
+                let block = TaskBlock::from_bytes(value)?;
+                self.blocks.insert(block_of(key)?, block);
             }
             prefix::ATTEMPTS => {
                 for row in from_bytes::<Vec<AttemptRow>>(value)? {
@@ -222,6 +251,31 @@ impl Words {
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
+    }
+
+    /// Takes in what another thread has put together of the same model.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let (model, others) = (&mut self.model, other.model);
+        if model.server_url.is_empty() {
+            model.server_url = others.server_url;
+        }
+        if model.config_text.is_empty() {
+            model.config_text = others.config_text;
+        }
+        for (job, mut tasks) in others.tasks {
+            let own = model.tasks.entry(job).or_default();
+            own.chunks.append(&mut tasks.chunks);
+            own.attempts.extend(tasks.attempts);
+        }
+        model.jobs.extend(others.jobs);
+        model.workers.extend(others.workers);
+        model.tags.extend(others.tags);
+        model.managers.extend(others.managers);
+        model.placements.extend(others.placements);
+        model.requests.extend(others.requests);
+        self.blocks.extend(other.blocks);
+        self.frames.extend(other.frames);
+        self.shots.extend(other.shots);
     }
 
     /// The model, but for its facts, once every row was taken.

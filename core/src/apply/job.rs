@@ -63,7 +63,7 @@ impl Farm {
         });
         let states: Vec<TaskState> = states.collect();
         let len = u32::try_from(states.len()).expect("a run of tasks fits one decision");
-        (job.tasks).push(event.generation, event.tasks.clone(), states);
+        (job.tasks).push(event.generation, event.tasks.clone(), &states);
         job.counts.add_many(TaskStatus::Queued, len);
         for number in first..first + len {
             self.unsettled.new_task(job, number);
