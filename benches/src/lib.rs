@@ -9,8 +9,10 @@
 mod bare;
 mod child;
 mod compile;
+mod engine;
 mod error;
 mod farm;
+mod feed;
 mod http;
 mod idle;
 mod journal;
@@ -55,6 +57,11 @@ pub const PARTS: &[Part] = &[
         run: journal::run,
     },
     Part {
+        name: "engine",
+        about: "decisions of an engine without HTTP, beside its journal alone",
+        run: engine::run,
+    },
+    Part {
         name: "farm",
         about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
         run: farm::run,
@@ -73,6 +80,11 @@ pub const PARTS: &[Part] = &[
         name: "replay",
         about: "records folded a second, of a journal of real mixed kinds",
         run: replay::run,
+    },
+    Part {
+        name: "feed",
+        about: "from a durable record to those who watch the farm, beside a bare send",
+        run: feed::run,
     },
     Part {
         name: "pickup",

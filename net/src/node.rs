@@ -11,7 +11,11 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tablao_core::{
     Actor, Answer, JobId, JobStatus, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId,
-    codec, decide::Asker, entity::JobSource, event::Body, request::NewJob,
+    codec,
+    decide::Asker,
+    entity::JobSource,
+    event::Body,
+    request::{NewJob, TaskChunk},
 };
 use tablao_jobtypes::JobTypes;
 use tablao_journal::Authority;
@@ -305,6 +309,20 @@ impl Node {
                 }
             }
         };
+        self.accept_pieces(engine, job, pieces, actor, asker, key)
+            .await
+    }
+
+    /// The same, of a job whose tasks were cut already.
+    pub async fn accept_pieces(
+        &self,
+        engine: &Engine,
+        mut job: NewJob,
+        pieces: Vec<TaskChunk>,
+        actor: Actor,
+        asker: Asker,
+        key: Option<[u8; 32]>,
+    ) -> Result<Reply, Stopped> {
         let id = job.facts.job;
         let ask = |request| Ask {
             request,
