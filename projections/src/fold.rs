@@ -283,7 +283,7 @@ impl ReadModel {
         let uuid = task.uuid;
         if let (Some(id), Some(tasks)) = (task.attempt, self.tasks.get_mut(&event.job)) {
             let row = AttemptRow::assigned(id, uuid, recorded, event);
-            tasks.attempts.entry(event.task).or_default().push(row);
+            tasks.add_attempt(event.task, row);
             // What was said about the attempt before does not hold for this one.
             tasks.activity.set(event.task, event.task, "");
         }

@@ -146,6 +146,13 @@ impl JobTasks {
         }
     }
 
+    pub(crate) fn add_attempt(&mut self, number: u32, row: AttemptRow) {
+        // Most tasks have one attempt, and a list grown by itself has room for four.
+        let attempts = self.attempts.entry(number);
+        let attempts = attempts.or_insert_with(|| Vec::with_capacity(1));
+        attempts.push(row);
+    }
+
     pub(crate) fn attempt(&mut self, number: u32, id: AttemptId) -> Option<&mut AttemptRow> {
         // The one that something happens to is nearly always the last.
         let attempts = self.attempts.get_mut(&number)?;

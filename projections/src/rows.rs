@@ -202,7 +202,7 @@ impl Words {
             prefix::ATTEMPTS => {
                 for row in from_bytes::<Vec<AttemptRow>>(value)? {
                     let tasks = model.tasks.entry(row.job).or_default();
-                    tasks.attempts.entry(row.number).or_default().push(row);
+                    tasks.add_attempt(row.number, row);
                 }
             }
             prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
