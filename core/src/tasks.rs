@@ -5,7 +5,7 @@
 //! folded them. What every task has and changes is a fixed row; what few tasks have at a time (a
 //! live attempt, workers that failed it) lies beside. A [`Task`] is put together when asked for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -148,7 +148,8 @@ struct Run {
     first: u32,
     generation: u32,
     facts: NewTasks,
-    states: Box<[TaskState]>,
+    /// A copy of the farm shares them until one of the two changes.
+    states: Arc<[TaskState]>,
 }
 
 /// The tasks of one job; a task's place is its number.
@@ -274,7 +275,7 @@ impl Tasks {
 
     /// What changes about each task, in order.
     pub(crate) fn states(&self) -> impl Iterator<Item = &TaskState> {
-        self.runs.iter().flat_map(|run| &run.states)
+        self.runs.iter().flat_map(|run| run.states.iter())
     }
 
     /// What few tasks have.
@@ -319,7 +320,7 @@ impl Tasks {
             first,
             generation,
             facts,
-            states: states.into_boxed_slice(),
+            states: states.into(),
         });
     }
 
@@ -327,7 +328,7 @@ impl Tasks {
     pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get_mut(after.checked_sub(1)?)?;
-        run.states.get_mut((number - run.first) as usize)
+        Arc::make_mut(&mut run.states).get_mut((number - run.first) as usize)
     }
 
     /// A task to be changed.
@@ -339,7 +340,7 @@ impl Tasks {
         Some(TaskChange {
             number,
             steps_total,
-            state: &mut run.states[place],
+            state: &mut Arc::make_mut(&mut run.states)[place],
             attempts: &mut self.attempts,
             failed_by: &mut self.failed_by,
         })
