@@ -107,8 +107,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A job of fewer tasks is cut into pieces on the spot; for a larger one that takes long enough to
 /// hold up a thread that serves workers.
 const TASKS_CUT_IN_PASSING: usize = 1000;
-/// How many pieces of a large job are with the engine at once. Workers wait behind them.
-const PIECES_AT_ONCE: usize = 2;
+/// How many pieces of a large job are with the engine at once: as one sync takes along. Workers wait
+/// behind them, some milliseconds at worst.
+const PIECES_AT_ONCE: usize = 4;
 /// Below this much free space submissions are refused, and a reserve stays for workers' reports.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
