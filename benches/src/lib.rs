@@ -9,8 +9,10 @@
 mod bare;
 mod child;
 mod compile;
+mod engine;
 mod error;
 mod farm;
+mod feed;
 mod history;
 mod http;
 mod idle;
@@ -60,6 +62,11 @@ pub const PARTS: &[Part] = &[
         run: journal::run,
     },
     Part {
+        name: "engine",
+        about: "decisions of an engine without HTTP, beside its journal alone",
+        run: engine::run,
+    },
+    Part {
         name: "farm",
         about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
         run: farm::run,
@@ -93,6 +100,11 @@ pub const PARTS: &[Part] = &[
         name: "read-model",
         about: "what the read model answers and copies, beside plain scans of the same data",
         run: read_model::run,
+    },
+    Part {
+        name: "feed",
+        about: "from a durable record to those who watch the farm, beside a bare send",
+        run: feed::run,
     },
     Part {
         name: "pickup",

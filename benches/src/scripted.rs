@@ -169,33 +169,9 @@ impl Script {
     /// Registers a worker and brings it to `awake`.
     pub(crate) fn worker(&mut self, number: u32, tags: &[TagId]) -> WorkerId {
         let worker = worker_id(number);
-        let task_types: Vec<String> = ["blender", "ffmpeg", "file-management", "misc"]
-            .map(str::to_owned)
-            .to_vec();
-        let detail = WorkerDetail {
-            name: format!("worker-{number}"),
-            address: "192.0.2.1".to_owned(),
-            software: "Tablao 0.1.0".to_owned(),
-        };
-        self.ask(&Request::RegisterWorker {
-            worker,
-            platform: "linux".to_owned(),
-            task_types: task_types.clone(),
-            detail: detail.clone(),
-        });
-        self.ask(&Request::SignOn {
-            worker,
-            task_types,
-            can_restart: false,
-            protocol: Protocol::Tablao,
-            slots: 1,
-            held: Vec::new(),
-            detail,
-        });
-        self.ask(&Request::WorkerStateChanged {
-            worker,
-            status: WorkerStatus::Awake,
-        });
+        for request in &worker_requests(number) {
+            self.ask(request);
+        }
         if !tags.is_empty() {
             self.ask(&Request::SetWorkerTags {
                 worker,
@@ -207,23 +183,10 @@ impl Script {
 
     /// Submits a job of `frames` tasks of a frame each and one that makes a video of them.
     pub(crate) fn job(&mut self, plan: Plan) -> JobId {
-        let job = job_id(plan.number);
-        let total = plan.frames + 1;
-        let new = NewJob {
-            facts: facts(plan, total),
-            detail: job_detail(plan),
-            chunk: TaskChunk::default(),
-        };
-        self.ask(&Request::AcceptJob { job: Box::new(new) });
-        let mut first = 0;
-        while first < total {
-            let until = total.min(first + CHUNK_TASKS);
-            let chunk = Box::new(chunk(plan, first, until));
-            self.ask(&Request::AddTasks { job, chunk });
-            first = until;
+        for request in job_requests(plan) {
+            self.ask(&request);
         }
-        self.ask(&Request::ReadyJob { job });
-        job
+        job_id(plan.number)
     }
 
     pub(crate) fn next(&mut self, worker: WorkerId) -> Option<Held> {
@@ -255,25 +218,7 @@ impl Script {
         steps: Option<u32>,
         frames: Vec<FrameReport>,
     ) {
-        let failure = (status == Some(TaskStatus::Failed)).then_some(FailureReport {
-            class: tablao_core::event::FailureClass::Process,
-            exit: Some(1),
-            signal: None,
-        });
-        let report = Report {
-            worker: held.worker,
-            task: held.task,
-            attempt: Some(held.attempt),
-            status,
-            activity: failure.map(|_| "process exited with code 1".to_owned()),
-            steps,
-            frames,
-            failure,
-            peak_memory_bytes: None,
-        };
-        self.ask(&Request::Report {
-            report: Box::new(report),
-        });
+        self.ask(&report(held, status, steps, frames));
     }
 
     /// Renders whatever there is: everybody has a task in hand, and whoever ends one, so many
@@ -346,6 +291,87 @@ fn actor(request: &Request) -> Actor {
         Request::AskForTask { worker } => Actor::worker(*worker, Via::Worker),
         Request::Report { report } => Actor::worker(report.worker, Via::Worker),
         _ => Actor::anonymous(Via::Api),
+    }
+}
+
+/// What brings a worker to `awake`, from its registration on.
+pub(crate) fn worker_requests(number: u32) -> [Request; 3] {
+    let worker = worker_id(number);
+    let task_types: Vec<String> = ["blender", "ffmpeg", "file-management", "misc"]
+        .map(str::to_owned)
+        .to_vec();
+    let detail = WorkerDetail {
+        name: format!("worker-{number}"),
+        address: "192.0.2.1".to_owned(),
+        software: "Tablao 0.1.0".to_owned(),
+    };
+    [
+        Request::RegisterWorker {
+            worker,
+            platform: "linux".to_owned(),
+            task_types: task_types.clone(),
+            detail: detail.clone(),
+        },
+        Request::SignOn {
+            worker,
+            task_types,
+            can_restart: false,
+            protocol: Protocol::Tablao,
+            slots: 1,
+            held: Vec::new(),
+            detail,
+        },
+        Request::WorkerStateChanged {
+            worker,
+            status: WorkerStatus::Awake,
+        },
+    ]
+}
+
+/// What submits a job, piece by piece, as a large one is.
+pub(crate) fn job_requests(plan: Plan) -> impl Iterator<Item = Request> {
+    let job = job_id(plan.number);
+    let total = plan.frames + 1;
+    let new = NewJob {
+        facts: facts(plan, total),
+        detail: job_detail(plan),
+        chunk: TaskChunk::default(),
+    };
+    let accept = Request::AcceptJob { job: Box::new(new) };
+    let pieces = (0..total).step_by(CHUNK_TASKS as usize).map(move |first| {
+        let until = total.min(first + CHUNK_TASKS);
+        let chunk = Box::new(chunk(plan, first, until));
+        Request::AddTasks { job, chunk }
+    });
+    let ready = Request::ReadyJob { job };
+    std::iter::once(accept).chain(pieces).chain([ready])
+}
+
+/// What a worker says of the task that it holds.
+pub(crate) fn report(
+    held: Held,
+    status: Option<TaskStatus>,
+    steps: Option<u32>,
+    frames: Vec<FrameReport>,
+) -> Request {
+    let failure = (status == Some(TaskStatus::Failed)).then_some(FailureReport {
+        class: tablao_core::event::FailureClass::Process,
+        exit: Some(1),
+        signal: None,
+    });
+    let report = Report {
+        worker: held.worker,
+        task: held.task,
+        attempt: Some(held.attempt),
+        status,
+        activity: failure.map(|_| "process exited with code 1".to_owned()),
+        steps,
+        frames,
+        failure,
+        peak_memory_bytes: None,
+    };
+    Request::Report {
+        report: Box::new(report),
     }
 }
 

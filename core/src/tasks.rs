@@ -424,7 +424,7 @@ impl Tasks {
     pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get_mut(after.checked_sub(1)?)?;
-        run.states.get_mut((number - run.first) as usize)
+        Arc::make_mut(&mut run.states).get_mut((number - run.first) as usize)
     }
 
     /// A task to be changed.

@@ -31,7 +31,7 @@ mod unpack;
 mod workers;
 
 pub use attempts::{AttemptPhase, AttemptRow};
-pub use cadence::Cadence;
+pub use cadence::{Cadence, work_of};
 pub use checkpoint::{Checkpoints, Encoded, Moment, Stamp, Written};
 pub use control::{ManagerRow, PlacementRow, RequestRow};
 pub use error::Error;

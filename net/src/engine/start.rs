@@ -113,6 +113,7 @@ impl Engine {
         };
         let farm = model.farm().clone();
         let position = farm.position();
+        let checkpointer = Checkpointer::start(Arc::clone(&store), identity, saved, &model)?;
         let model = Arc::new(RwLock::new(model));
         let (sender, receiver) = crossbeam_channel::bounded(WAITING_REQUESTS_MAX);
         let (to_projector, from_engine) = crossbeam_channel::unbounded();
@@ -131,7 +132,7 @@ impl Engine {
             position: position_sender,
             events: events.clone(),
             failed: failed_sender,
-            checkpoint: Some(Checkpointer::start(Arc::clone(&store), identity, saved)?),
+            checkpoint: Some(checkpointer),
             barriers: Vec::new(),
             chain,
         };
