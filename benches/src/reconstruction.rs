@@ -18,8 +18,9 @@ use tablao_projections::{Cadence, Checkpoints, Moment, ReadModel, Stamp};
 
 use crate::{
     Error, Progress, Report, Size,
-    history::{self, Shape, Written, unsound},
+    history::{self, Shape, Written},
     place,
+    written::unsound,
 };
 
 /// Past moments asked for, spread over the history.
@@ -168,7 +169,7 @@ fn moments(report: &mut Report, shape: Shape) -> Result<(), Error> {
 /// Folds as a live farm does, saving checkpoints as it does; gives the milliseconds.
 fn fold_with_checkpoints(reader: &Reader, store: &Checkpoints) -> Result<f64, Error> {
     let mut model = ReadModel::new();
-    let mut cadence = Cadence::new(Lsn::ORIGIN);
+    let mut cadence = Cadence::new(Lsn::ORIGIN, 0);
     let begun = Instant::now();
     let mut cursor = reader.read(JournalLsn::FIRST).map_err(unsound)?;
     while let Some(batch) = cursor.next_batch().map_err(unsound)? {
@@ -185,8 +186,13 @@ fn fold_with_checkpoints(reader: &Reader, store: &Checkpoints) -> Result<f64, Er
             let (journal, at) = (reader.journal_id().0, model.farm().position());
             let stamp = Stamp::new(journal, batch.incarnation, at, batch.chain.0);
             store.save(stamp, &model).map_err(unsound)?;
-            cadence.taken(at);
+            cadence.taken(at, tasks_of(&model));
         }
     }
     Ok(millis(begun))
+}
+
+fn tasks_of(model: &ReadModel) -> u64 {
+    let jobs = model.farm().jobs().values();
+    jobs.map(|job| job.tasks.len() as u64).sum()
 }

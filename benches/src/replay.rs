@@ -15,8 +15,9 @@ use tablao_projections::ReadModel;
 
 use crate::{
     Error, Progress, Report, Size,
-    history::{self, Shape, unsound},
+    history::{self, Shape},
     place,
+    written::unsound,
 };
 
 /// Measures the replay of a generated journal.

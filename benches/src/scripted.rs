@@ -221,21 +221,25 @@ impl Script {
         self.ask(&report(held, status, steps, frames));
     }
 
-    /// Renders whatever there is: everybody has a task in hand, and whoever ends one, so many
-    /// microseconds after somebody else did, takes the next.
-    pub(crate) fn render_all(&mut self, crew: &[WorkerId], step_us: u64) {
+    /// Renders so many tasks, or whatever there is: everybody has a task in hand, and whoever ends
+    /// one, so many microseconds after somebody else did, takes the next.
+    pub(crate) fn render(&mut self, crew: &[WorkerId], wanted: u32, step_us: u64) {
+        if wanted == 0 {
+            return;
+        }
         let mut hands: Vec<_> = crew.iter().map(|&worker| self.next(worker)).collect();
-        let mut idle = 0;
+        let (mut idle, mut done) = (0, 0);
         for turn in (0..hands.len()).cycle() {
             self.now = Timestamp::from_micros(self.now.micros() + step_us);
             match hands[turn].take() {
                 Some(held) => {
                     idle = 0;
+                    done += 1;
                     self.finish(held);
                 }
                 None => idle += 1,
             }
-            if idle > hands.len() {
+            if idle > hands.len() || done >= wanted {
                 break;
             }
             hands[turn] = self.next(crew[turn]);

@@ -11,9 +11,8 @@ use tablao_journal::{FileStore, Journal, JournalId, OpenOptions, RealFiles, pack
 
 use crate::{
     Error, Progress, Report, Size, place,
-    replay::BATCH_BYTES,
     scripted::{Plan, Script},
-    written::{Writer, unsound},
+    written::{BATCH_BYTES, Writer, unsound},
 };
 
 /// Kinds of events that a task's life consists of, and what they are together.
@@ -115,12 +114,15 @@ fn write(
             tag: None,
         });
     }
-    script.render_all(&crew, 37_123);
+    script.render(&crew, u32::MAX, 37_123);
     drop(script);
-    let mut writer = writer.borrow_mut();
+    let writer = Rc::into_inner(writer)
+        .ok_or_else(|| unsound("somebody still writes"))?
+        .into_inner();
+    let by_kind = writer.bodies.clone();
     writer.end()?;
     let of_kinds = |kinds: &[&str]| {
-        let bytes = kinds.iter().filter_map(|kind| writer.bodies.get(kind));
+        let bytes = kinds.iter().filter_map(|kind| by_kind.get(kind));
         bytes.map(|bytes| *bytes as u64).sum()
     };
     let bodies = PARTS

@@ -9,8 +9,11 @@ use tablao_journal::{Authority, Draft, Journal, RecordDraft};
 
 use crate::Error;
 
-/// An error of a journal that the bench itself wrote.
-pub(crate) fn unsound(error: impl std::error::Error) -> Error {
+/// Bytes of bodies in one batch: what group commit makes of a busy farm.
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
+
+/// An error about what a bench itself wrote.
+pub(crate) fn unsound(error: impl std::fmt::Display) -> Error {
     Error::Unsound {
         what: error.to_string(),
     }
@@ -79,11 +82,12 @@ impl Writer {
         self.bytes = 0;
     }
 
-    /// Writes what is left. Whatever failed on the way is told now.
-    pub(crate) fn end(&mut self) -> Result<(), Error> {
+    /// Writes what is left and closes the journal. Whatever failed on the way is told now.
+    pub(crate) fn end(mut self) -> Result<(), Error> {
         self.flush();
-        self.failed
-            .take()
-            .map_or(Ok(()), |error| Err(unsound(error)))
+        match self.failed {
+            Some(error) => Err(unsound(error)),
+            None => self.journal.close().map_err(unsound),
+        }
     }
 }

@@ -401,7 +401,7 @@ mod tests {
 
     fn some_frame(seed: &mut u64) -> Frame {
         let hash = |number: u64| [u8::try_from(number % 251).expect("below"); 32];
-        let maybe = |number: u64| (number % 3 != 0).then(|| hash(number));
+        let maybe = |number: u64| (!number.is_multiple_of(3)).then(|| hash(number));
         Frame {
             job: JobId::new(uuid::Uuid::from_u128(u128::from(random(seed) % 20))),
             task: u32::try_from(random(seed)).expect("31 bits"),
@@ -441,7 +441,7 @@ mod tests {
                     }
                 }
                 3 => {
-                    let wanted = random(&mut seed) % 2 == 0;
+                    let wanted = random(&mut seed).is_multiple_of(2);
                     let before = plain.get_mut(&key).is_some_and(|(_, waits)| {
                         let before = *waits;
                         *waits = wanted;

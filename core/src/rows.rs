@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp, WorkerId,
+    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
@@ -369,10 +369,11 @@ impl Assembly {
             next_sequence: row.next_sequence,
             type_names: row.type_names,
             hash: row.hash,
-            // Of sorted pairs a map is made at once.
-            frames: self.frames.into_iter().collect(),
             ..self.farm
         };
+        for (key, frame) in &self.frames {
+            farm.frames.put(key, frame);
+        }
         let mut tasks = self.tasks;
         for state in self.states {
             let tasks = tasks

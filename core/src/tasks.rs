@@ -323,7 +323,7 @@ impl Tasks {
         let (run, place) = self.place(number)?;
         let task = self.view(run, place);
         Some(TaskBefore {
-            state: run.states.at(place).clone(),
+            state: *run.states.at(place),
             attempt: task.attempt,
             failed_by: SmallVec::from_slice(task.failed_by),
         })
@@ -424,7 +424,7 @@ impl Tasks {
     pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get_mut(after.checked_sub(1)?)?;
-        Arc::make_mut(&mut run.states).get_mut((number - run.first) as usize)
+        run.states.get_mut((number - run.first) as usize)
     }
 
     /// A task to be changed.

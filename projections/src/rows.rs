@@ -208,6 +208,7 @@ pub(crate) struct Words {
     model: ReadModel,
     /// Blocks of tasks, by job and first number.
     blocks: BTreeMap<(JobId, u32), TaskBlock>,
+    attempts: Vec<AttemptRow>,
     frames: Vec<FrameRow>,
     shots: Vec<ShotRow>,
 }
@@ -236,10 +237,7 @@ impl Words {
                 self.blocks.insert(block_of(key)?, block);
             }
             prefix::ATTEMPTS => {
-                for row in from_bytes::<Vec<AttemptRow>>(value)? {
-                    let tasks = model.tasks.entry(row.job).or_default();
-                    tasks.attempts.restore(&mut model.crew, row);
-                }
+                self.attempts.extend(from_bytes::<Vec<AttemptRow>>(value)?);
             }
             prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
             prefix::SHOT => self.shots.push(from_bytes(value)?),
@@ -265,7 +263,6 @@ impl Words {
         for (job, mut tasks) in others.tasks {
             let own = model.tasks.entry(job).or_default();
             own.chunks.append(&mut tasks.chunks);
-            own.attempts.extend(tasks.attempts);
         }
         model.jobs.extend(others.jobs);
         model.workers.extend(others.workers);
@@ -274,6 +271,7 @@ impl Words {
         model.placements.extend(others.placements);
         model.requests.extend(others.requests);
         self.blocks.extend(other.blocks);
+        self.attempts.extend(other.attempts);
         self.frames.extend(other.frames);
         self.shots.extend(other.shots);
     }
@@ -290,6 +288,11 @@ impl Words {
             for (first, last, text) in block.activity {
                 tasks.activity.set(first, last, &text);
             }
+        }
+        // Not before both threads are done: attempts name workers by numbers that only one gives.
+        for row in self.attempts {
+            let tasks = model.tasks.entry(row.job).or_default();
+            tasks.attempts.restore(&mut model.crew, row);
         }
         for tasks in model.tasks.values_mut() {
             tasks.chunks.sort_unstable_by_key(|chunk| chunk.first);
