@@ -18,11 +18,8 @@ use tablao_projections::ReadModel;
 use crate::{
     Error, Progress, Report, Size, place,
     scripted::{Plan, Script},
-    written::{Writer, unsound},
+    written::{BATCH_BYTES, Writer, unsound},
 };
-
-/// Bytes of bodies in one batch: what group commit makes of a busy farm.
-pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// Measures the replay of a generated journal.
 pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {

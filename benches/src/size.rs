@@ -11,9 +11,8 @@ use tablao_journal::{FileStore, Journal, JournalId, OpenOptions, RealFiles, pack
 
 use crate::{
     Error, Progress, Report, Size, place,
-    replay::BATCH_BYTES,
     scripted::{Plan, Script},
-    written::{Writer, unsound},
+    written::{BATCH_BYTES, Writer, unsound},
 };
 
 /// Kinds of events that a task's life consists of, and what they are together.

@@ -9,6 +9,9 @@ use tablao_journal::{Authority, Draft, Journal, RecordDraft};
 
 use crate::Error;
 
+/// Bytes of bodies in one batch: what group commit makes of a busy farm.
+pub(crate) const BATCH_BYTES: usize = 256 << 10;
+
 /// An error of a journal that the bench itself wrote.
 pub(crate) fn unsound(error: impl std::error::Error) -> Error {
     Error::Unsound {
