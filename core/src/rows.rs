@@ -18,14 +18,15 @@ use crate::{
         Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
         Worker,
     },
+    new_tasks::NewTasks,
     status::TaskCounts,
-    task_rows::{self, TaskRow},
-    tasks::Task,
+    task_rows::{self, Rare},
+    tasks::{TaskState, Tasks},
     unsettled::Mark,
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
-pub const ROWS_VERSION: u32 = 1;
+pub const ROWS_VERSION: u32 = 2;
 
 /// Tasks in one row, and width of a block of frame numbers in one row: large enough that a
 /// million tasks are four thousand rows, small enough that one change rewrites little.
@@ -47,6 +48,8 @@ mod prefix {
     pub(super) const PLACEMENT: u8 = 9;
     pub(super) const REMOTE: u8 = 10;
     pub(super) const KEY: u8 = 11;
+    pub(super) const RUN: u8 = 12;
+    pub(super) const RARE: u8 = 13;
 }
 
 /// Key and value of a row.
@@ -92,15 +95,28 @@ impl Farm {
         let farm = std::iter::once_with(|| (vec![prefix::FARM], to_bytes(&self.farm_row())));
         let jobs = self.jobs.iter().flat_map(|(id, job)| {
             let state = (key(prefix::JOB, id.uuid().as_bytes()), to_bytes(&job.state));
-            let count = u32::try_from(job.tasks.len()).expect("numbers are u32");
-            let blocks = (0..count).step_by(BLOCK as usize).map(move |first| {
-                let last = (count - 1).min(first + (BLOCK - 1));
-                let tasks: Vec<Task<'_>> = job.tasks.range(first, last).collect();
-                let mut key = key(prefix::TASKS, id.uuid().as_bytes());
-                key.extend_from_slice(&first.to_be_bytes());
-                (key, to_bytes(&tasks))
+            let id = id.uuid();
+            let numbered = move |prefix, number: u32| {
+                let mut key = key(prefix, id.as_bytes());
+                key.extend_from_slice(&number.to_be_bytes());
+                key
+            };
+            let runs = (job.tasks.runs()).map(move |(first, generation, facts)| {
+                let bytes = task_rows::run_bytes(generation, facts);
+                (numbered(prefix::RUN, first), bytes)
             });
-            std::iter::once(state).chain(blocks)
+            let mut states = job.tasks.states().peekable();
+            let blocks = (0..).step_by(BLOCK as usize).map_while(move |first| {
+                states.peek()?;
+                let mut bytes = Vec::with_capacity(BLOCK as usize * task_rows::STATE_BYTES);
+                for state in states.by_ref().take(BLOCK as usize) {
+                    task_rows::write_state(state, &mut bytes);
+                }
+                Some((numbered(prefix::TASKS, first), bytes))
+            });
+            let rare = key(prefix::RARE, id.as_bytes());
+            let rare = std::iter::once_with(move || (rare, to_bytes(&job.tasks.rare())));
+            std::iter::once(state).chain(runs).chain(blocks).chain(rare)
         });
         farm.chain(jobs)
             .chain(self.attempts.values().map(|attempt| {
@@ -201,12 +217,51 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
+/// What rows said about the tasks of a job, in any order.
+#[derive(Debug, Default)]
+struct JobRows {
+    /// By first number.
+    runs: BTreeMap<u32, (u32, NewTasks)>,
+    blocks: BTreeMap<u32, Vec<TaskState>>,
+    rare: Rare,
+}
+
+impl JobRows {
+    /// The tasks, if there are no gaps among them.
+    fn finish(self) -> Result<Tasks, Error> {
+        const GAPS: Error = Error::Inconsistent("a job's tasks have gaps");
+        let mut states = self.blocks.into_iter().flat_map(|(first, states)| {
+            let place = states.into_iter().enumerate();
+            place.map(move |(place, state)| (first as usize + place, state))
+        });
+        let mut tasks = Tasks::default();
+        for (first, (generation, facts)) in self.runs {
+            if first as usize != tasks.len() {
+                return Err(GAPS);
+            }
+            let mut of_run = Vec::with_capacity(facts.len());
+            for place in 0..facts.len() {
+                match states.next() {
+                    Some((number, state)) if number == first as usize + place => of_run.push(state),
+                    _ => return Err(GAPS),
+                }
+            }
+            tasks.push(generation, facts, of_run);
+        }
+        if states.next().is_some() {
+            return Err(GAPS);
+        }
+        tasks.put_rare(self.rare)?;
+        Ok(tasks)
+    }
+}
+
 /// A farm being put together from rows that arrive one by one.
 #[derive(Debug, Default)]
 pub struct Assembly {
     row: Option<FarmRow>,
     states: Vec<JobState>,
-    tasks: BTreeMap<[u8; 16], Vec<TaskRow>>,
+    tasks: BTreeMap<[u8; 16], JobRows>,
     farm: Farm,
 }
 
@@ -220,11 +275,21 @@ impl Assembly {
         match kind {
             prefix::FARM => self.row = Some(from_bytes(value)?),
             prefix::JOB => self.states.push(from_bytes(value)?),
-            prefix::TASKS => {
-                let job = id
-                    .first_chunk()
-                    .ok_or(Error::Inconsistent("a key is too short"))?;
-                self.tasks.entry(*job).or_default().extend(list(value)?);
+            prefix::RUN | prefix::TASKS | prefix::RARE => {
+                const SHORT: Error = Error::Inconsistent("a key is too short");
+                let (job, number) = id.split_first_chunk().ok_or(SHORT)?;
+                let rows = self.tasks.entry(*job).or_default();
+                if kind == prefix::RARE {
+                    rows.rare = from_bytes(value)?;
+                    return Ok(());
+                }
+                let first = u32::from_be_bytes(number.try_into().map_err(|_| SHORT)?);
+                if kind == prefix::RUN {
+                    rows.runs.insert(first, task_rows::run_from(value)?);
+                } else {
+                    let states = rows.blocks.entry(first).or_default();
+                    task_rows::read_states(value, states)?;
+                }
             }
             prefix::ATTEMPT => {
                 let attempt: Attempt = from_bytes(value)?;
@@ -278,11 +343,14 @@ impl Assembly {
             ..self.farm
         };
         let mut tasks = self.tasks;
+        let runs = tasks.values().flat_map(|job| job.runs.values());
+        let count = runs.map(|(_, facts)| facts.len()).sum();
+        farm.task_ids.reserve(count);
         for state in self.states {
             let tasks = tasks
                 .remove(state.facts.job.uuid().as_bytes())
                 .unwrap_or_default();
-            farm.restore_job(state, tasks)?;
+            farm.restore_job(state, tasks.finish()?)?;
         }
         if !tasks.is_empty() {
             return Err(Error::Inconsistent("tasks have no job"));
@@ -301,30 +369,29 @@ fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
 
 impl Farm {
     /// Takes a job in, with what follows from its tasks.
-    fn restore_job(&mut self, state: JobState, mut rows: Vec<TaskRow>) -> Result<(), Error> {
+    fn restore_job(&mut self, state: JobState, tasks: Tasks) -> Result<(), Error> {
         let id = state.facts.job;
-        rows.sort_unstable_by_key(|task| task.number);
         let mut counts = TaskCounts::default();
-        let mut failures = BTreeMap::new();
-        for (position, task) in rows.iter().enumerate() {
-            if task.number as usize != position {
-                return Err(Error::Inconsistent("a job's tasks have gaps"));
-            }
+        for task in tasks.states() {
             if usize::from(task.task_type) >= self.type_names.len() {
                 return Err(Error::Inconsistent("a task has no task type"));
             }
-            if !task.retired {
+            if !task.is_retired() {
                 counts.add(task.status);
             }
-            for &worker in &task.failed_by {
-                *failures.entry((worker, task.task_type)).or_insert(0) += 1;
+        }
+        let mut failures = BTreeMap::new();
+        for (number, workers) in tasks.failed() {
+            for &worker in workers {
+                let task_type = tasks.at(number).task_type;
+                *failures.entry((worker, task_type)).or_insert(0) += 1;
             }
         }
-        let len = u32::try_from(rows.len())
+        let len = u32::try_from(tasks.len())
             .map_err(|_| Error::Inconsistent("a job has more tasks than numbers"))?;
         let job = Job {
             state,
-            tasks: task_rows::unpack(rows),
+            tasks,
             counts,
             failures,
             live: 0,

@@ -62,6 +62,17 @@ impl TaskIndex {
         );
     }
 
+    /// Makes room for so many more tasks at once, rather than moving what is there again and
+    /// again as they come.
+    pub(crate) fn reserve(&mut self, tasks: usize) {
+        self.parts.resize_with(PARTS, HashTable::new);
+        // The parts are filled evenly, but for some that get a little more.
+        let each = tasks / PARTS + tasks / PARTS / 16 + 8;
+        for part in self.parts.iter_mut().filter(|part| part.is_empty()) {
+            part.reserve(each, |_| 0);
+        }
+    }
+
     fn add_stretch(&mut self, jobs: &Jobs, stretch: Stretch) {
         let Some(tasks) = jobs.get(&stretch.job).map(|job| &job.tasks) else {
             return;

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AttemptId, Lsn, TaskId, TaskStatus, WorkerId, event::StepsChange, frames::FramesView,
-    new_tasks::NewTasks,
+    new_tasks::NewTasks, rows, task_rows::Rare,
 };
 
 /// A task of a job, as it stands.
@@ -72,14 +72,14 @@ mod flag {
 #[derive(Clone, Debug)]
 pub(crate) struct TaskState {
     pub(crate) changed_at: Lsn,
-    last_ended: AttemptId,
-    last_worker: WorkerId,
+    pub(crate) last_ended: AttemptId,
+    pub(crate) last_worker: WorkerId,
     pub(crate) priority: i32,
     pub(crate) steps_completed: u32,
     pub(crate) attempts_ended: u32,
-    task_type: u16,
+    pub(crate) task_type: u16,
     pub(crate) status: TaskStatus,
-    flags: u8,
+    pub(crate) flags: u8,
 }
 
 const _: () = assert!(
@@ -107,6 +107,15 @@ impl TaskState {
         }
     }
 
+    /// The flags that are about the task.
+    pub(crate) const fn lasting_flags(&self) -> u8 {
+        self.flags & !flag::UNSETTLED
+    }
+
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.has(flag::RETIRED)
+    }
+
     const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -130,10 +139,6 @@ impl TaskState {
             self.last_ended = attempt;
             self.put(flag::ENDED_BY_OWN_REPORT, own_report);
         }
-    }
-
-    pub(crate) const fn set_retired(&mut self, retired: bool) {
-        self.put(flag::RETIRED, retired);
     }
 }
 
@@ -302,6 +307,49 @@ impl Tasks {
             retired: state.has(flag::RETIRED),
             changed_at: state.changed_at,
         }
+    }
+
+    /// The runs in which the tasks came: first number, generation, and what never changes.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, u32, &NewTasks)> {
+        (self.runs.iter()).map(|run| (run.first, run.generation, &run.facts))
+    }
+
+    /// What changes about each task, in order.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &TaskState> {
+        self.runs.iter().flat_map(|run| &run.states)
+    }
+
+    /// What few tasks have.
+    pub(crate) fn rare(&self) -> Rare {
+        (
+            (self.attempts.iter())
+                .map(|(&number, &attempt)| (number, attempt))
+                .collect(),
+            (self.failed_by.iter())
+                .map(|(&number, workers)| (number, workers.clone()))
+                .collect(),
+        )
+    }
+
+    /// Puts back what few tasks have.
+    pub(crate) fn put_rare(&mut self, rare: Rare) -> Result<(), rows::Error> {
+        let (attempts, failed_by) = rare;
+        self.attempts = attempts.into_iter().collect();
+        self.failed_by = failed_by.into_iter().collect();
+        let highest = [
+            self.attempts.keys().next_back(),
+            self.failed_by.keys().next_back(),
+        ];
+        if highest
+            .into_iter()
+            .flatten()
+            .any(|&number| number >= self.len)
+        {
+            return Err(rows::Error::Inconsistent(
+                "a job lacks a task that something happens to",
+            ));
+        }
+        Ok(())
     }
 
     /// Takes a run in. `states` has one for each of the run's tasks.
