@@ -55,7 +55,7 @@ facts! {
         request: u16,
         /// When.
         now: Timestamp,
-        /// Seed for anything random in the decision.
+        /// Seed for anything random in the decision; 0 where nothing was drawn.
         seed: u64,
         /// Version of the rules that decided.
         rule_version: u16,

@@ -269,7 +269,7 @@ impl Farm {
             .max(waiting.frames.len())
             .max(waiting.workers.len())
             .max(waiting.attempts.len());
-        if most > waiting.max + waiting.max / BULK_SHARE {
+        if most > waiting.max.saturating_add(waiting.max / BULK_SHARE) {
             self.settle_all_excess();
         }
     }
