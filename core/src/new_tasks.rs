@@ -241,14 +241,14 @@ impl NewTasks {
                 .map(|_| Ok::<_, rows::Error>((fields.i32()?, fields.i32()?)))
                 .collect::<Result<_, _>>()?,
         };
-        let ends = packed
+        let mut ends = packed
             .rows
             .iter()
             .map(|row| (row.depends_on_end, row.frames_end));
         let rising = ends
             .clone()
             .is_sorted_by(|one, next| one.0 <= next.0 && one.1 <= next.1);
-        if rising && ends.last().unwrap_or_default() == (depends_on, frames) {
+        if rising && ends.next_back().unwrap_or_default() == (depends_on, frames) {
             Ok(Self(Arc::new(packed)))
         } else {
             Err(BROKEN)
