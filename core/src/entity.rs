@@ -76,6 +76,7 @@ pub struct JobFacts {
     /// Name of the job type.
     pub job_type: String,
     /// Hash of the script that compiled it.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub script_hash: [u8; 32],
     /// Rises with each regeneration, starting at 1.
     pub generation: u32,
@@ -248,6 +249,7 @@ pub struct Frame {
     /// Size of the file, in bytes.
     pub size: u64,
     /// BLAKE3 of the file.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub hash: [u8; 32],
     /// Publications of this frame so far.
     pub publications: u32,

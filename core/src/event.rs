@@ -317,6 +317,7 @@ facts! {
         /// Size of the file, in bytes.
         size: u64,
         /// BLAKE3 of the file.
+        #[serde(with = "crate::codec::raw_bytes")]
         hash: [u8; 32],
         /// When it was rendered.
         rendered_at: Timestamp,
@@ -351,6 +352,7 @@ facts! {
         /// The job.
         job: JobId,
         /// BLAKE3 of the thumbnail.
+        #[serde(with = "crate::codec::raw_bytes")]
         hash: [u8; 32],
     }
 

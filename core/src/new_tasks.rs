@@ -37,6 +37,7 @@ pub struct NewTask {
     /// Steps in all.
     pub steps_total: u32,
     /// Hash of what it does.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub content_hash: [u8; 32],
 }
 
@@ -56,6 +57,7 @@ pub struct NewTaskView<'a> {
     /// Steps in all.
     pub steps_total: u32,
     /// Hash of what it does.
+    #[serde(serialize_with = "crate::codec::raw_bytes::serialize")]
     pub content_hash: &'a [u8; 32],
 }
 

@@ -23,7 +23,7 @@ use crate::{
     status::TaskCounts,
     task_index::TaskIndex,
     task_rows::{self, Rare},
-    tasks::{TaskState, Tasks},
+    tasks::{SHARED_TASKS, States, Tasks},
     unsettled::Mark,
 };
 
@@ -53,6 +53,11 @@ mod prefix {
     pub(super) const RUN: u8 = 12;
     pub(super) const RARE: u8 = 13;
 }
+
+const _: () = assert!(
+    BLOCK as usize == SHARED_TASKS,
+    "a row of tasks is what lies together in memory"
+);
 
 /// Key and value of a row.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -224,7 +229,7 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
 struct JobRows {
     /// By first number.
     runs: BTreeMap<u32, (u32, NewTasks)>,
-    blocks: BTreeMap<u32, Vec<TaskState>>,
+    blocks: BTreeMap<u32, States>,
     rare: Rare,
 }
 
@@ -239,30 +244,7 @@ impl JobRows {
 
     /// The tasks, if there are no gaps among them.
     fn finish(self) -> Result<Tasks, Error> {
-        const GAPS: Error = Error::Inconsistent("a job's tasks have gaps");
-        let mut states = self.blocks.into_iter().flat_map(|(first, states)| {
-            let place = states.into_iter().enumerate();
-            place.map(move |(place, state)| (first as usize + place, state))
-        });
-        let mut tasks = Tasks::default();
-        for (first, (generation, facts)) in self.runs {
-            if first as usize != tasks.len() {
-                return Err(GAPS);
-            }
-            let mut of_run = Vec::with_capacity(facts.len());
-            for place in 0..facts.len() {
-                match states.next() {
-                    Some((number, state)) if number == first as usize + place => of_run.push(state),
-                    _ => return Err(GAPS),
-                }
-            }
-            tasks.push(generation, facts, &of_run);
-        }
-        if states.next().is_some() {
-            return Err(GAPS);
-        }
-        tasks.put_rare(self.rare)?;
-        Ok(tasks)
+        Tasks::restore(self.runs.into_iter(), self.blocks.into_iter(), self.rare)
     }
 }
 
@@ -298,8 +280,7 @@ impl Assembly {
                 if kind == prefix::RUN {
                     rows.runs.insert(first, task_rows::run_from(value)?);
                 } else {
-                    let states = rows.blocks.entry(first).or_default();
-                    task_rows::read_states(value, states)?;
+                    rows.blocks.insert(first, task_rows::read_states(value)?);
                 }
             }
             prefix::ATTEMPT => {

@@ -62,17 +62,6 @@ impl TaskIndex {
         );
     }
 
-    /// Makes room for so many more tasks at once, rather than moving what is there again and
-    /// again as they come.
-    fn reserve(&mut self, tasks: usize) {
-        self.parts.resize_with(PARTS, HashTable::new);
-        // The parts are filled evenly, but for some that get a little more.
-        let each = tasks / PARTS + tasks / PARTS / 16 + 8;
-        for part in self.parts.iter_mut().filter(|part| part.is_empty()) {
-            part.reserve(each, |_| 0);
-        }
-    }
-
     fn add_stretch(&mut self, jobs: &Jobs, stretch: Stretch) {
         let Some(tasks) = jobs.get(&stretch.job).map(|job| &job.tasks) else {
             return;
@@ -110,22 +99,40 @@ impl TaskIndex {
         self.stretches.retain(|_, stretch| stretch.job != job);
     }
 
-    /// The index of all tasks that are there.
+    /// The index of all tasks that are there. Each part is filled by itself: a part fits a cache
+    /// of the processor, the whole does not.
     pub(crate) fn of(jobs: &Jobs) -> Self {
         let mut index = Self::default();
-        index.reserve(jobs.values().map(|job| job.tasks.len()).sum());
+        let mut of_part: Vec<Vec<(u64, u32)>> = vec![Vec::new(); PARTS];
+        let count: usize = jobs.values().map(|job| job.tasks.len()).sum();
+        for part in &mut of_part {
+            part.reserve(count / PARTS + count / PARTS / 8 + 8);
+        }
         for (&job, of_job) in jobs {
             let len = u32::try_from(of_job.tasks.len()).expect("numbers are u32");
+            let start = index.next_slot;
             let first_number = 0;
-            index.add_stretch(
-                jobs,
-                Stretch {
-                    job,
-                    first_number,
-                    len,
-                },
-            );
+            let stretch = Stretch {
+                job,
+                first_number,
+                len,
+            };
+            index.stretches.insert(start, stretch);
+            index.next_slot = start.saturating_add(len);
+            for (slot, id) in (start..).zip(of_job.tasks.uuids_from(0)) {
+                let hash = hash_of(id);
+                of_part[part_of(hash)].push((hash, slot));
+            }
         }
+        let fill = |entries: Vec<(u64, u32)>| {
+            let mut part = HashTable::with_capacity(entries.len());
+            for (hash, slot) in entries {
+                // It has room for all: nothing in it is ever moved.
+                part.insert_unique(hash, slot, |_| 0);
+            }
+            part
+        };
+        index.parts = of_part.into_iter().map(fill).collect();
         index
     }
 

@@ -8,7 +8,10 @@
 use smallvec::SmallVec;
 
 use crate::{
-    AttemptId, Lsn, TaskStatus, WorkerId, new_tasks::NewTasks, rows::Error, tasks::TaskState,
+    AttemptId, Lsn, TaskStatus, WorkerId,
+    new_tasks::NewTasks,
+    rows::Error,
+    tasks::{States, TaskState},
 };
 
 /// Bytes of a task's state.
@@ -82,42 +85,43 @@ pub(crate) fn write_state(state: &TaskState, bytes: &mut Vec<u8>) {
 }
 
 /// The states of a block of tasks.
-pub(crate) fn read_states(bytes: &[u8], states: &mut Vec<TaskState>) -> Result<(), Error> {
+pub(crate) fn read_states(bytes: &[u8]) -> Result<States, Error> {
     let (rows, rest) = bytes.as_chunks::<STATE_BYTES>();
     if !rest.is_empty() {
         return Err(SHORT);
     }
-    states.reserve(rows.len());
-    for row in rows {
-        states.push(read_state(&mut Fields(row))?);
+    if rows.iter().any(|row| status_of(row).is_none()) {
+        return Err(Error::Inconsistent("a task has no status"));
     }
-    Ok(())
+    Ok(rows.iter().map(read_state).collect())
 }
 
-fn read_state(fields: &mut Fields<'_>) -> Result<TaskState, Error> {
-    let changed_at = Lsn::new(fields.u64()?);
+/// Place of the status in a row; the flags follow it.
+const STATUS_AT: usize = STATE_BYTES - 2;
+
+fn status_of(row: &[u8; STATE_BYTES]) -> Option<TaskStatus> {
+    let mut known = TaskStatus::ALL.iter().copied();
+    known.find(|known| *known as u8 == row[STATUS_AT])
+}
+
+fn read_state(row: &[u8; STATE_BYTES]) -> TaskState {
+    const WIDE: &str = "a row is as wide as its fields";
+    let fields = &mut Fields(row);
+    let changed_at = Lsn::new(fields.u64().expect(WIDE));
     let last_ended = AttemptId {
-        lsn: Lsn::new(fields.u64()?),
-        job_epoch: fields.u32()?,
-        incarnation: fields.u32()?,
+        lsn: Lsn::new(fields.u64().expect(WIDE)),
+        job_epoch: fields.u32().expect(WIDE),
+        incarnation: fields.u32().expect(WIDE),
     };
-    let last_worker = WorkerId::new(fields.uuid()?);
-    let priority = fields.i32()?;
-    let (steps_completed, attempts_ended) = (fields.u32()?, fields.u32()?);
-    let task_type = fields.u16()?;
-    let [status, flags] = fields.take()?;
-    let status = (TaskStatus::ALL.iter().copied())
-        .find(|known| *known as u8 == status)
-        .ok_or(Error::Inconsistent("a task has no status"))?;
-    Ok(TaskState {
+    TaskState {
         changed_at,
         last_ended,
-        last_worker,
-        priority,
-        steps_completed,
-        attempts_ended,
-        task_type,
-        status,
-        flags,
-    })
+        last_worker: WorkerId::new(fields.uuid().expect(WIDE)),
+        priority: fields.i32().expect(WIDE),
+        steps_completed: fields.u32().expect(WIDE),
+        attempts_ended: fields.u32().expect(WIDE),
+        task_type: fields.u16().expect(WIDE),
+        status: status_of(row).expect("every row's status was looked at"),
+        flags: row[STATUS_AT + 1],
+    }
 }

@@ -33,6 +33,7 @@ pub struct Task<'a> {
     /// Where it stands.
     pub status: TaskStatus,
     /// Hash of what it does; equal hashes do equal work.
+    #[serde(serialize_with = "crate::codec::raw_bytes::serialize")]
     pub content_hash: &'a [u8; 32],
     /// Numbers of the tasks that must be completed first.
     pub depends_on: &'a [u32],
@@ -152,37 +153,10 @@ pub(crate) struct TaskBefore {
 
 /// Neighbouring tasks whose changing part copies of a farm share until one of them changes: few
 /// enough that the change copies little, many enough that a copy of the farm costs little.
-const SHARED_TASKS: usize = 256;
+pub(crate) const SHARED_TASKS: usize = 256;
 
-/// What changes about the tasks of a run.
-#[derive(Clone, Debug)]
-struct States {
-    /// All but the last are full.
-    blocks: Box<[Arc<[TaskState]>]>,
-    len: usize,
-}
-
-impl States {
-    fn new(states: &[TaskState]) -> Self {
-        Self {
-            blocks: states.chunks(SHARED_TASKS).map(Arc::from).collect(),
-            len: states.len(),
-        }
-    }
-
-    fn at(&self, place: usize) -> &TaskState {
-        &self.blocks[place / SHARED_TASKS][place % SHARED_TASKS]
-    }
-
-    fn get_mut(&mut self, place: usize) -> Option<&mut TaskState> {
-        let block = self.blocks.get_mut(place / SHARED_TASKS)?;
-        Arc::make_mut(block).get_mut(place % SHARED_TASKS)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &TaskState> + Clone {
-        self.blocks.iter().flat_map(|block| block.iter())
-    }
-}
+/// What changes about some neighbouring tasks.
+pub(crate) type States = Arc<[TaskState]>;
 
 /// Tasks that came together.
 #[derive(Clone, Debug)]
@@ -190,7 +164,6 @@ struct Run {
     first: u32,
     generation: u32,
     facts: NewTasks,
-    states: States,
 }
 
 /// The tasks of one job; a task's place is its number.
@@ -198,6 +171,8 @@ struct Run {
 pub struct Tasks {
     /// By first number, without gaps.
     runs: Vec<Run>,
+    /// By number; all but the last have [`SHARED_TASKS`].
+    states: Vec<States>,
     len: u32,
     attempts: BTreeMap<u32, AttemptId>,
     failed_by: BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
@@ -214,11 +189,18 @@ impl Tasks {
         self.len == 0
     }
 
+    /// The run of a task, and its place there.
     fn place(&self, number: u32) -> Option<(&Run, usize)> {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get(after.checked_sub(1)?)?;
         let place = (number - run.first) as usize;
-        (place < run.states.len).then_some((run, place))
+        (place < run.facts.len()).then_some((run, place))
+    }
+
+    fn state(&self, number: u32) -> Option<&TaskState> {
+        let number = number as usize;
+        let block = self.states.get(number / SHARED_TASKS)?;
+        block.get(number % SHARED_TASKS)
     }
 
     /// The task with this number.
@@ -241,7 +223,7 @@ impl Tasks {
     pub fn iter(&self) -> impl Iterator<Item = Task<'_>> + Clone {
         self.runs
             .iter()
-            .flat_map(|run| (0..run.states.len).map(|place| self.view(run, place)))
+            .flat_map(|run| (0..run.facts.len()).map(|place| self.view(run, place)))
     }
 
     /// The tasks from one number to another, both included; nothing where they are not all there.
@@ -253,8 +235,7 @@ impl Tasks {
 
     /// The status of a task.
     pub fn status(&self, number: u32) -> Option<TaskStatus> {
-        self.place(number)
-            .map(|(run, place)| run.states.at(place).status)
+        self.state(number).map(|state| state.status)
     }
 
     /// The numbers of the tasks that are being run, and the attempts.
@@ -297,6 +278,7 @@ impl Tasks {
 
     fn view<'a>(&'a self, run: &'a Run, place: usize) -> Task<'a> {
         let number = run.first + u32::try_from(place).expect("numbers are u32");
+        let state = (self.state(number)).expect("there is a state for each task of each run");
         let rare = |has: bool| has.then_some(&number);
         let attempt = rare(!self.attempts.is_empty())
             .and_then(|number| self.attempts.get(number))
@@ -304,7 +286,7 @@ impl Tasks {
         let failed_by = rare(!self.failed_by.is_empty())
             .and_then(|number| self.failed_by.get(number))
             .map_or(&[][..], SmallVec::as_slice);
-        Self::task(run, place, run.states.at(place), attempt, failed_by)
+        Self::task(run, place, state, attempt, failed_by)
     }
 
     /// The task as it was.
@@ -323,7 +305,7 @@ impl Tasks {
         let (run, place) = self.place(number)?;
         let task = self.view(run, place);
         Some(TaskBefore {
-            state: *run.states.at(place),
+            state: *self.state(number)?,
             attempt: task.attempt,
             failed_by: SmallVec::from_slice(task.failed_by),
         })
@@ -371,7 +353,7 @@ impl Tasks {
 
     /// What changes about each task, in order.
     pub(crate) fn states(&self) -> impl Iterator<Item = &TaskState> {
-        self.runs.iter().flat_map(|run| run.states.iter())
+        self.states.iter().flat_map(|block| block.iter())
     }
 
     /// What few tasks have.
@@ -387,7 +369,7 @@ impl Tasks {
     }
 
     /// Puts back what few tasks have.
-    pub(crate) fn put_rare(&mut self, rare: Rare) -> Result<(), rows::Error> {
+    fn put_rare(&mut self, rare: Rare) -> Result<(), rows::Error> {
         let (attempts, failed_by) = rare;
         self.attempts = attempts.into_iter().collect();
         self.failed_by = failed_by.into_iter().collect();
@@ -410,33 +392,85 @@ impl Tasks {
     /// Takes a run in. `states` has one for each of the run's tasks.
     pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: &[TaskState]) {
         debug_assert_eq!(facts.len(), states.len(), "each task has a state");
+        // The last block is filled up, and so made anew.
+        let open = match self.states.pop() {
+            Some(full) if full.len() == SHARED_TASKS => {
+                self.states.push(full);
+                Arc::default()
+            }
+            Some(open) => open,
+            None => Arc::default(),
+        };
+        let (fits, rest) = states.split_at(states.len().min(SHARED_TASKS - open.len()));
+        if !open.is_empty() || !fits.is_empty() {
+            self.states.push([&*open, fits].concat().into());
+        }
+        self.states.extend(rest.chunks(SHARED_TASKS).map(Arc::from));
+        self.push_run(generation, facts);
+    }
+
+    fn push_run(&mut self, generation: u32, facts: NewTasks) {
         let first = self.len;
-        self.len += u32::try_from(states.len()).expect("numbers are u32");
+        self.len += u32::try_from(facts.len()).expect("numbers are u32");
         self.runs.push(Run {
             first,
             generation,
             facts,
-            states: States::new(states),
         });
+    }
+
+    /// Puts tasks together from what a checkpoint held: runs and states, both by first number.
+    pub(crate) fn restore(
+        runs: impl Iterator<Item = (u32, (u32, NewTasks))>,
+        blocks: impl Iterator<Item = (u32, States)>,
+        rare: Rare,
+    ) -> Result<Self, rows::Error> {
+        const GAPS: rows::Error = rows::Error::Inconsistent("a job's tasks have gaps");
+        let mut tasks = Self::default();
+        for (first, (generation, facts)) in runs {
+            let end = u32::try_from(facts.len())
+                .ok()
+                .and_then(|len| first.checked_add(len));
+            if first != tasks.len || end.is_none() {
+                return Err(GAPS);
+            }
+            tasks.push_run(generation, facts);
+        }
+        let mut states = 0;
+        for (first, block) in blocks {
+            if first as usize != states || states % SHARED_TASKS != 0 {
+                return Err(GAPS);
+            }
+            states += block.len();
+            if block.is_empty() || block.len() > SHARED_TASKS {
+                return Err(GAPS);
+            }
+            tasks.states.push(block);
+        }
+        if states != tasks.len() {
+            return Err(GAPS);
+        }
+        tasks.put_rare(rare)?;
+        Ok(tasks)
     }
 
     /// What changes about a task.
     pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
-        let after = self.runs.partition_point(|run| run.first <= number);
-        let run = self.runs.get_mut(after.checked_sub(1)?)?;
-        run.states.get_mut((number - run.first) as usize)
+        let number = number as usize;
+        let block = self.states.get_mut(number / SHARED_TASKS)?;
+        Arc::make_mut(block).get_mut(number % SHARED_TASKS)
     }
 
     /// A task to be changed.
     pub(crate) fn change(&mut self, number: u32) -> Option<TaskChange<'_>> {
         let (run, place) = self.place(number)?;
         let steps_total = run.facts.get(place)?.steps_total;
-        let after = self.runs.partition_point(|run| run.first <= number);
-        let run = self.runs.get_mut(after.checked_sub(1)?)?;
+        let at = number as usize;
+        let block = self.states.get_mut(at / SHARED_TASKS)?;
         Some(TaskChange {
             number,
             steps_total,
-            state: run.states.get_mut(place)?,
+            state: Arc::make_mut(block).get_mut(at % SHARED_TASKS)?,
             attempts: &mut self.attempts,
             failed_by: &mut self.failed_by,
         })
@@ -453,7 +487,7 @@ impl Tasks {
     }
 
     pub(crate) fn is_unsettled(&self, number: u32) -> bool {
-        (self.place(number)).is_some_and(|(run, place)| run.states.at(place).has(flag::UNSETTLED))
+        (self.state(number)).is_some_and(|state| state.has(flag::UNSETTLED))
     }
 }
 

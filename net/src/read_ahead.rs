@@ -57,11 +57,31 @@ pub fn each(
     is_beyond: impl Fn(&Record) -> bool + Send,
     take: impl FnMut(Step),
 ) -> Result<u64, Error> {
+    run(records, is_beyond, records::read, take)
+}
+
+/// The same for a fold of facts: the details stay undecoded.
+pub fn each_fact(
+    records: impl Iterator<Item = Result<Record, tablao_journal::Error>> + Send,
+    is_beyond: impl Fn(&Record) -> bool + Send,
+    take: impl FnMut(Step),
+) -> Result<u64, Error> {
+    run(records, is_beyond, records::read_facts, take)
+}
+
+type Decode = fn(&Record) -> Result<Option<Recorded>, records::Error>;
+
+fn run(
+    records: impl Iterator<Item = Result<Record, tablao_journal::Error>> + Send,
+    is_beyond: impl Fn(&Record) -> bool + Send,
+    decode: Decode,
+    take: impl FnMut(Step),
+) -> Result<u64, Error> {
     let (raw_sender, raw) = bounded(CHUNKS_AHEAD);
     let (sender, decoded) = bounded(CHUNKS_AHEAD);
     std::thread::scope(|scope| {
         scope.spawn(move || read(records, &is_beyond, &raw_sender));
-        scope.spawn(move || decode_all(&raw, &sender));
+        scope.spawn(move || decode_all(&raw, decode, &sender));
         hand_over(decoded, take)
     })
 }
@@ -105,7 +125,7 @@ fn read(
     let _ = sender.send(Chunk { items, end });
 }
 
-fn decode_all(receiver: &Receiver<Chunk<Record>>, sender: &Sender<Chunk<Step>>) {
+fn decode_all(receiver: &Receiver<Chunk<Record>>, decode: Decode, sender: &Sender<Chunk<Step>>) {
     for raw in receiver {
         let mut chunk = Chunk {
             items: Vec::with_capacity(raw.items.len()),
@@ -113,9 +133,12 @@ fn decode_all(receiver: &Receiver<Chunk<Record>>, sender: &Sender<Chunk<Step>>) 
         };
         for record in &raw.items {
             match decode(record) {
-                Ok(step) => chunk.items.push(step),
+                Ok(recorded) => {
+                    let lsn = Lsn::new(record.lsn.get());
+                    chunk.items.push(Step { lsn, recorded });
+                }
                 Err(error) => {
-                    chunk.end = Some(error);
+                    chunk.end = Some(error.into());
                     break;
                 }
             }
@@ -125,11 +148,4 @@ fn decode_all(receiver: &Receiver<Chunk<Record>>, sender: &Sender<Chunk<Step>>) 
             return;
         }
     }
-}
-
-fn decode(record: &Record) -> Result<Step, Error> {
-    Ok(Step {
-        lsn: Lsn::new(record.lsn.get()),
-        recorded: records::read(record)?,
-    })
 }

@@ -177,12 +177,12 @@ impl Whole<'_> {
 
     /// Where the farm stands.
     pub fn position(&self) -> FarmPosition {
-        FarmPosition::of(self.all().map(|site| (site.journal, &*site.model)))
+        FarmPosition::of(self.all().map(|site| (site.journal, site.model.farm())))
     }
 
     /// The digest of the whole farm.
     pub fn digest(&self) -> Digest {
-        digest::whole(self.all().map(|site| &*site.model))
+        digest::whole(self.all().map(|site| site.model.farm()))
     }
 
     /// The site that has this job.

@@ -322,9 +322,9 @@ fn digest_is_that_of_the_position() {
         tablao_net::past::fold(&view.reader, &mut model).unwrap();
         models.push((view.reader.journal_id().0, model));
     }
-    let digest = tablao_net::digest::whole(models.iter().map(|(_, model)| model));
+    let digest = tablao_net::digest::whole(models.iter().map(|(_, model)| model.farm()));
     assert_eq!(live["digest"], digest.to_string());
-    let places = models.iter().map(|(id, model)| (*id, model));
+    let places = models.iter().map(|(id, model)| (*id, model.farm()));
     let position = tablao_net::position::FarmPosition::of(places);
     assert_eq!(live["position"], position.to_string());
 }
