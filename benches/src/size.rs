@@ -2,15 +2,17 @@
 //! Bytes of journal for the life of a task: submitted with its commands, asked for, started,
 //! its frame published, completed, its thumbnail stored. On a busy farm, where hundreds of
 //! decisions share a batch, and on a quiet one, where each has a batch of its own; as written,
-//! and as sealed segments are packed.
+//! and as sealed segments are packed. Files are in memory: bytes are the same, and nothing syncs.
 
-use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use tablao_core::WorkerId;
-use tablao_journal::{FileStore, Journal, JournalId, OpenOptions, RealFiles, pack_sealed};
+use tablao_journal::{
+    Access, FileStore, Journal, JournalId, MemoryFiles, OpenOptions, pack_sealed,
+};
 
 use crate::{
-    Error, Progress, Report, Size, place,
+    Error, Progress, Report, Size,
     scripted::{Plan, Script},
     written::{BATCH_BYTES, Writer, unsound},
 };
@@ -42,8 +44,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     report.dimension("workers", workers);
     for (farm, batch_bytes) in [("busy", BATCH_BYTES), ("quiet", 0)] {
         progress(farm);
-        let folder = place::scratch("size")?;
-        let written = write(folder.path(), batch_bytes, (jobs, frames, workers))?;
+        let written = write(batch_bytes, (jobs, frames, workers))?;
         #[expect(clippy::cast_precision_loss, reason = "a count of bytes")]
         let per_task = |bytes: u64| bytes as f64 / tasks;
         let raw = per_task(written.raw);
@@ -80,20 +81,8 @@ struct Written {
     bodies: Vec<(&'static str, u64)>,
 }
 
-fn write(
-    folder: &Path,
-    batch_bytes: usize,
-    (jobs, frames, workers): (u32, u32, u32),
-) -> Result<Written, Error> {
-    let failed = |doing: &'static str| {
-        move |source| Error::File {
-            doing,
-            path: folder.to_owned(),
-            source,
-        }
-    };
-    let files = RealFiles::create(folder).map_err(failed("create the folder"))?;
-    let files: Arc<dyn FileStore> = Arc::new(files);
+fn write(batch_bytes: usize, (jobs, frames, workers): (u32, u32, u32)) -> Result<Written, Error> {
+    let files: Arc<dyn FileStore> = Arc::new(MemoryFiles::new());
     let mut options = OpenOptions::new(JournalId([7; 16]), 0);
     options.pack_sealed = false;
     options.segment_bytes = 1 << 20;
@@ -130,9 +119,9 @@ fn write(
         .map(|(part, kinds)| (*part, of_kinds(kinds)))
         .collect();
     let mut raw = 0;
-    for entry in std::fs::read_dir(folder).map_err(failed("list the folder"))? {
-        let entry = entry.map_err(failed("list the folder"))?;
-        raw += entry.metadata().map_err(failed("look at a file in"))?.len();
+    for name in files.list().map_err(unsound)? {
+        let file = files.open(&name, Access::Read).map_err(unsound)?;
+        raw += file.len().map_err(unsound)?;
     }
     let packed = pack_sealed(&files).map_err(unsound)?;
     Ok(Written {
