@@ -63,7 +63,7 @@ pub fn salvage(
             Err(other) => return Err(other),
         }
     };
-    let incarnation = highest_incarnation(from.as_ref(), reader.journal_id())? + 1;
+    let incarnation = incarnation_above(from.as_ref(), reader.journal_id())?;
     copy.close()?;
     let risen = OpenOptions {
         incarnation: Some(incarnation),
@@ -88,7 +88,7 @@ pub fn salvage(
 /// original gives out after the copy was made is given out again. Returns the new incarnation.
 pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, Error> {
     let id = Reader::open(Arc::clone(&files))?.journal_id();
-    let incarnation = highest_incarnation(files.as_ref(), id)? + 1;
+    let incarnation = incarnation_above(files.as_ref(), id)?;
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(id, now_us)
@@ -97,9 +97,9 @@ pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, 
     Ok(incarnation)
 }
 
-/// The highest incarnation that any readable header in the folder names, also behind the damage:
-/// positions were given out in it, and the copy must not give them out again.
-fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Error> {
+/// One more than the highest incarnation that any readable header in the folder names, also behind
+/// the damage: positions were given out in it, and the copy must not give them out again.
+fn incarnation_above(files: &dyn FileStore, id: JournalId) -> Result<u32, Error> {
     let mut highest = CleanMark::read(files)?.map_or(0, |mark| mark.incarnation);
     for first in list_segments(files)? {
         let name = segment_name(first);
@@ -122,5 +122,9 @@ fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Erro
             at += 1;
         }
     }
-    Ok(highest)
+    // Only bytes that no writer of ours made are this far.
+    highest.checked_add(1).ok_or(Error::IncarnationTooLow {
+        asked: highest,
+        found: highest,
+    })
 }
