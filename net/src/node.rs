@@ -85,6 +85,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// The content store on the shared storage, where there is one.
+    pub shaman: Option<tablao_shaman::Store>,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -155,6 +157,7 @@ impl Node {
             logs: TaskLogs::new(data.path("logs")),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
+            shaman: crate::shaman::store(&config),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
@@ -249,10 +252,10 @@ impl Node {
     /// machine, and said to be a first run, so that nobody takes it for shared.
     pub fn storage(&self) -> String {
         let configured = &self.config.shared_storage_path;
-        let path = if configured.as_os_str().is_empty() {
-            self.data.path("storage")
-        } else {
-            configured.clone()
+        let path = match &self.shaman {
+            Some(store) => store.checkouts(),
+            None if configured.as_os_str().is_empty() => self.data.path("storage"),
+            None => configured.clone(),
         };
         let path = std::path::absolute(&path).unwrap_or(path);
         path.to_string_lossy().into_owned()
