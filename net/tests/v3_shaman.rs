@@ -188,7 +188,7 @@ fn an_upload_that_breaks_off_leaves_nothing() {
 #[test]
 fn clients_that_send_the_same_file_do_not_disturb_each_other() {
     let shelf = Shelf::new();
-    let (say, hear) = futures_channel();
+    let (say, hear) = piecewise();
     let farm = &shelf.farm;
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| shelf.upload(b"scene", &[], Body::from_stream(hear)));
@@ -212,7 +212,7 @@ fn clients_that_send_the_same_file_do_not_disturb_each_other() {
 type Sending = tokio::sync::mpsc::Sender<Result<Bytes, Infallible>>;
 
 /// A body that a test sends piece by piece.
-fn futures_channel() -> (
+fn piecewise() -> (
     Sending,
     tokio_stream::wrappers::ReceiverStream<Result<Bytes, Infallible>>,
 ) {

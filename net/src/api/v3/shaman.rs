@@ -50,7 +50,7 @@ impl SpecJson {
     }
 }
 
-/// A file that is lacking. The checksum is as the client wrote it.
+/// A file that is lacking, by the first path that asked for it.
 #[derive(Serialize)]
 struct LackingJson {
     sha: String,
@@ -186,7 +186,12 @@ async fn receive(
 
 async fn pass_on(body: &mut BodyDataStream, pieces: &mpsc::Sender<Piece>) -> Result<(), Problem> {
     loop {
-        let next = tokio::time::timeout(SILENCE_MAX, body.next()).await;
+        let next = tokio::select! {
+            biased;
+            // The writing side has ended: it knows why.
+            () = pieces.closed() => return Ok(()),
+            next = tokio::time::timeout(SILENCE_MAX, body.next()) => next,
+        };
         let piece = match next {
             Ok(Some(Ok(bytes))) => Piece::Bytes(bytes),
             Ok(None) => Piece::End,
@@ -199,7 +204,6 @@ async fn pass_on(body: &mut BodyDataStream, pieces: &mpsc::Sender<Piece>) -> Res
             }
         };
         let is_last = matches!(piece, Piece::End);
-        // The writing side has ended: it knows why.
         if pieces.send(piece).await.is_err() || is_last {
             return Ok(());
         }
