@@ -201,7 +201,12 @@ fn in_folder_of<T>(path: &Path, step: impl Fn() -> io::Result<T>) -> io::Result<
     loop {
         tries += 1;
         match fs::create_dir_all(folder).and_then(|()| step()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+            // "Exists already" is said of a folder that is gone a moment later.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) && tries < TRIES => {}
             other => return other,
         }
     }

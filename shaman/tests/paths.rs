@@ -173,7 +173,8 @@ fn only_goes_down(path: &str) -> bool {
         let trimmed = name.trim_end_matches(['.', ' ']);
         !name.is_empty() && (!trimmed.is_empty() || !name.starts_with('.')) && !name.contains('\0')
     });
-    native && windows && !path.contains('\\') && path.as_bytes().get(1) != Some(&b':')
+    let drive = matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    native && windows && !path.contains('\\') && !drive
 }
 
 proptest! {
