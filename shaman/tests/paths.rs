@@ -86,7 +86,7 @@ fn hostile_paths_are_refused_in_every_field() {
         assert!(CheckoutPath::existing(given).is_err(), "existing {given:?}");
     }
     let long_name = "x".repeat(256);
-    let long_path = ["x".repeat(200); 11].join("/");
+    let long_path = ["x".repeat(200).as_str(); 11].join("/");
     for given in [long_name, long_path, "é".repeat(128)] {
         assert!(FilePath::parse(&given).is_err());
         assert!(CheckoutPath::requested(&given).is_err());
