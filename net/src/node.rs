@@ -81,12 +81,12 @@ pub struct Node {
     pub secrets: Secrets,
     /// Task logs.
     pub logs: TaskLogs,
+    /// The content store on the shared storage, where there is one.
+    pub shaman: Option<tablao_shaman::Store>,
     /// Blobs.
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
-    /// The content store on the shared storage, where there is one.
-    pub shaman: Option<tablao_shaman::Store>,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -155,9 +155,9 @@ impl Node {
             job_types,
             secrets,
             logs: TaskLogs::new(data.path("logs")),
+            shaman: crate::shaman::store(&config),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
-            shaman: crate::shaman::store(&config),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
