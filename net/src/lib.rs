@@ -23,6 +23,7 @@ pub mod read_ahead;
 pub mod records;
 pub mod secrets;
 pub mod serve;
+pub mod shaman;
 pub mod submission;
 pub mod task_logs;
 pub mod variables;

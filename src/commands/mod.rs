@@ -14,6 +14,7 @@ mod listing;
 mod records;
 mod replay;
 mod settings;
+mod shaman;
 mod submit;
 mod tasks;
 mod worker;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Replay(replay::Replay),
+    Shaman(shaman::Shaman),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -65,6 +67,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
+            Self::Shaman(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }
