@@ -5,13 +5,10 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use tablao_core::{Farm, WorkerId};
+use tablao_core::Farm;
 use tablao_projections::ReadModel;
 
-use crate::{
-    Error, Progress, Report, Size,
-    scripted::{Plan, Script},
-};
+use crate::{Error, Progress, Report, Size, scripted::Script};
 
 /// Resident memory of this process in bytes; nothing where the system does not tell.
 fn resident_bytes() -> Option<f64> {
@@ -39,18 +36,9 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let mut script = Script::new(Some(Box::new(move |recorded| {
         watched.borrow_mut().apply(recorded);
     })));
-    let crew: Vec<WorkerId> = (0..workers)
-        .map(|number| script.worker(number, &[]))
-        .collect();
+    let crew = script.crew(workers);
     let before = resident_bytes();
-    for number in 0..jobs {
-        script.job(Plan {
-            number,
-            frames,
-            priority: 50,
-            tag: None,
-        });
-    }
+    script.jobs(jobs, frames);
     let queued = resident_bytes();
     let grown =
         |from: Option<f64>, to: Option<f64>| (to.unwrap_or(0.0) - from.unwrap_or(0.0)).max(0.0);

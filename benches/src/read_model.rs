@@ -6,14 +6,10 @@
 
 use std::{cell::RefCell, hint::black_box, rc::Rc, time::Instant};
 
-use tablao_core::{TaskId, WorkerId};
+use tablao_core::TaskId;
 use tablao_projections::{Checkpoints, ReadModel, Stamp};
 
-use crate::{
-    Error, Progress, Report, Size,
-    scripted::{Plan, Script},
-    written::unsound,
-};
+use crate::{Error, Progress, Report, Size, scripted::Script, written::unsound};
 
 /// Looks at single entities in one round.
 const LOOKS: usize = 1_000;
@@ -89,17 +85,8 @@ fn fold(
         *micros += begun.elapsed().as_secs_f64() * 1e6;
         *records += 1;
     })));
-    let crew: Vec<WorkerId> = (0..workers)
-        .map(|number| script.worker(number, &[]))
-        .collect();
-    for number in 0..jobs {
-        script.job(Plan {
-            number,
-            frames,
-            priority: 50,
-            tag: None,
-        });
-    }
+    let crew = script.crew(workers);
+    script.jobs(jobs, frames);
     let (before, counted) = (fed.borrow().1, fed.borrow().2);
     for number in 0..rendered {
         let worker = crew[number as usize % crew.len()];

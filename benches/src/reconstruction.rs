@@ -35,6 +35,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         frames,
         workers,
         rendered: 0,
+        step_us: 0,
     };
     progress("a farm of waiting tasks, started with a fresh checkpoint");
     start(&mut report, "waiting", waiting)?;
@@ -44,6 +45,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         frames,
         workers,
         rendered: u32::MAX,
+        step_us: 0,
     };
     progress("a farm that rendered, started without a checkpoint and with one");
     start(&mut report, "rendered", rendered)?;
@@ -186,13 +188,8 @@ fn fold_with_checkpoints(reader: &Reader, store: &Checkpoints) -> Result<f64, Er
             let (journal, at) = (reader.journal_id().0, model.farm().position());
             let stamp = Stamp::new(journal, batch.incarnation, at, batch.chain.0);
             store.save(stamp, &model).map_err(unsound)?;
-            cadence.taken(at, tasks_of(&model));
+            cadence.taken(at, model.farm().task_count());
         }
     }
     Ok(millis(begun))
-}
-
-fn tasks_of(model: &ReadModel) -> u64 {
-    let jobs = model.farm().jobs().values();
-    jobs.map(|job| job.tasks.len() as u64).sum()
 }

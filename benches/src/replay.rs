@@ -39,6 +39,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
             frames,
             workers,
             rendered: u32::MAX,
+            step_us: 0,
         },
     )?;
     let (digest, count) = (written.digest, written.records);

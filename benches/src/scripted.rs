@@ -189,6 +189,25 @@ impl Script {
         job_id(plan.number)
     }
 
+    /// So many workers without tags, awake.
+    pub(crate) fn crew(&mut self, workers: u32) -> Vec<WorkerId> {
+        (0..workers)
+            .map(|number| self.worker(number, &[]))
+            .collect()
+    }
+
+    /// Submits so many jobs of one priority, each of so many frames.
+    pub(crate) fn jobs(&mut self, jobs: u32, frames: u32) {
+        for number in 0..jobs {
+            self.job(Plan {
+                number,
+                frames,
+                priority: 50,
+                tag: None,
+            });
+        }
+    }
+
     pub(crate) fn next(&mut self, worker: WorkerId) -> Option<Held> {
         match self.ask(&Request::AskForTask { worker }) {
             Answer::Assigned {

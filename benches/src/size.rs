@@ -4,17 +4,16 @@
 //! decisions share a batch, and on a quiet one, where each has a batch of its own; as written,
 //! and as sealed segments are packed. Files are in memory: bytes are the same, and nothing syncs.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::sync::Arc;
 
-use tablao_core::WorkerId;
 use tablao_journal::{
     Access, FileStore, Journal, JournalId, MemoryFiles, OpenOptions, pack_sealed,
 };
 
 use crate::{
     Error, Progress, Report, Size,
-    scripted::{Plan, Script},
-    written::{BATCH_BYTES, Writer, unsound},
+    history::{self, Shape},
+    written::{BATCH_BYTES, unsound},
 };
 
 /// Kinds of events that a task's life consists of, and what they are together.
@@ -87,31 +86,16 @@ fn write(batch_bytes: usize, (jobs, frames, workers): (u32, u32, u32)) -> Result
     options.pack_sealed = false;
     options.segment_bytes = 1 << 20;
     let journal = Journal::open(Arc::clone(&files), &options).map_err(unsound)?;
-    let writer = Rc::new(RefCell::new(Writer::new(journal.journal, batch_bytes)));
-    let taking = Rc::clone(&writer);
-    let mut script = Script::new(Some(Box::new(move |recorded| {
-        taking.borrow_mut().take(recorded);
-    })));
-    let crew: Vec<WorkerId> = (0..workers)
-        .map(|number| script.worker(number, &[]))
-        .collect();
-    for number in 0..jobs {
-        script.job(Plan {
-            number,
-            frames,
-            priority: 50,
-            tag: None,
-        });
-    }
-    script.render(&crew, u32::MAX, 37_123);
-    drop(script);
-    let writer = Rc::into_inner(writer)
-        .ok_or_else(|| unsound("somebody still writes"))?
-        .into_inner();
-    let by_kind = writer.bodies.clone();
-    writer.end()?;
+    let shape = Shape {
+        jobs,
+        frames,
+        workers,
+        rendered: u32::MAX,
+        step_us: 37_123,
+    };
+    let written = history::write_into(journal.journal, batch_bytes, shape)?;
     let of_kinds = |kinds: &[&str]| {
-        let bytes = kinds.iter().filter_map(|kind| by_kind.get(kind));
+        let bytes = kinds.iter().filter_map(|kind| written.bodies.get(kind));
         bytes.map(|bytes| *bytes as u64).sum()
     };
     let bodies = PARTS

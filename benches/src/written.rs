@@ -27,8 +27,7 @@ pub(crate) struct Writer {
     drafts: Vec<Draft>,
     bytes: usize,
     failed: Option<tablao_journal::Error>,
-    /// Bytes of facts and details by kind.
-    pub(crate) bodies: BTreeMap<&'static str, usize>,
+    bodies: BTreeMap<&'static str, usize>,
 }
 
 impl Writer {
@@ -82,12 +81,13 @@ impl Writer {
         self.bytes = 0;
     }
 
-    /// Writes what is left and closes the journal. Whatever failed on the way is told now.
-    pub(crate) fn end(mut self) -> Result<(), Error> {
+    /// Writes what is left and closes the journal; gives the bytes of facts and details by kind.
+    /// Whatever failed on the way is told now.
+    pub(crate) fn end(mut self) -> Result<BTreeMap<&'static str, usize>, Error> {
         self.flush();
         match self.failed {
             Some(error) => Err(unsound(error)),
-            None => self.journal.close().map_err(unsound),
+            None => self.journal.close().map(|()| self.bodies).map_err(unsound),
         }
     }
 }

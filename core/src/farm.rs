@@ -113,6 +113,11 @@ impl Farm {
         &self.jobs
     }
 
+    /// Tasks of all jobs.
+    pub fn task_count(&self) -> u64 {
+        self.jobs.values().map(|job| job.tasks.len() as u64).sum()
+    }
+
     /// A task by its outside name.
     pub fn task(&self, id: TaskId) -> Option<(&Job, Task<'_>)> {
         let (job, number) = self.task_ids.find(&self.jobs, id)?;

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../shaman/tests/common/large_file.rs"]
+mod large_file;
 mod support;
 
 use std::{
@@ -15,28 +17,9 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256};
+use large_file::{MEBIBYTE, assert_small_growth, digest, peak_bytes, piece};
 use support::Farm;
 use tablao_net::serve;
-
-const MEBIBYTE: u64 = 1 << 20;
-
-/// Peak memory of this process in bytes, where the system tells it.
-fn peak_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// A megabyte that differs from its neighbours.
-fn piece(number: u64) -> Vec<u8> {
-    let mut piece = vec![0x5a; 1 << 20];
-    piece[..8].copy_from_slice(&number.to_le_bytes());
-    piece
-}
 
 /// However large a simulation cache is, the Manager beside it keeps its size.
 #[test]
@@ -54,10 +37,10 @@ fn an_upload_costs_the_manager_little_memory() {
     let serving = serve::serve(Arc::clone(&farm.node), listener, std::future::pending());
     let serving = farm.runtime.spawn(serving);
 
-    let mut hasher = Sha256::new();
-    (0..mebibytes).for_each(|number| hasher.update(piece(number)));
-    let digest = hasher.finalize();
-    let checksum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let checksum: String = digest(mebibytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let bytes = mebibytes * MEBIBYTE;
     let address = format!("/api/v3/shaman/files/{checksum}/{bytes}");
     let before = peak_bytes();
@@ -70,16 +53,7 @@ fn an_upload_costs_the_manager_little_memory() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
-    let growth = peak_bytes()
-        .zip(before)
-        .map(|(after, before)| after - before);
-    if cfg!(target_os = "linux") {
-        let growth = growth.expect("Linux tells a process its memory");
-        assert!(
-            growth <= growth_max * MEBIBYTE,
-            "{growth} bytes for one upload"
-        );
-    }
+    assert_small_growth(before, growth_max);
     assert_eq!(farm.read(&address)["status"], "stored");
 
     // A client that breaks off half-way, on a real connection: what it sent does not stay.

@@ -7,33 +7,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/large_file.rs"]
+mod large_file;
 
 use std::{fs, thread};
 
 use common::{Shelf, begun, file, id_of, requested};
-use sha2::{Digest as _, Sha256};
+use large_file::{MEBIBYTE, assert_small_growth, digest, peak_bytes, piece};
 use tablao_shaman::{BlobId, FileSpec, Outcome};
 
-const MEBIBYTE: u64 = 1 << 20;
 const SMALL_FILES: u32 = 20_000;
 const SENDERS: u32 = 8;
-
-/// Peak memory of this process in bytes, where the system tells it.
-fn peak_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// A megabyte that differs from its neighbours.
-fn piece(number: u64) -> Vec<u8> {
-    let mut piece = vec![0x5a; 1 << 20];
-    piece[..8].copy_from_slice(&number.to_le_bytes());
-    piece
-}
 
 /// Uploads are bounded by the disk, not by memory, and a checkout of many files is whole.
 #[test]
@@ -42,23 +26,12 @@ fn large_and_many_files_arrive() {
     let (mebibytes, growth_max) = if soak { (2048, 64) } else { (64, 16) };
     let shelf = Shelf::new();
 
-    let mut hasher = Sha256::new();
-    (0..mebibytes).for_each(|number| hasher.update(piece(number)));
-    let id = BlobId::new(hasher.finalize().into(), mebibytes * MEBIBYTE);
+    let id = BlobId::new(digest(mebibytes), mebibytes * MEBIBYTE);
     let before = peak_bytes();
     let mut upload = begun(shelf.store.upload(id, false).unwrap());
     (0..mebibytes).for_each(|number| upload.write(&piece(number)).unwrap());
     assert_eq!(upload.finish().unwrap(), Outcome::Stored);
-    let growth = peak_bytes()
-        .zip(before)
-        .map(|(after, before)| after - before);
-    if cfg!(target_os = "linux") {
-        let growth = growth.expect("Linux tells a process its memory");
-        assert!(
-            growth <= growth_max * MEBIBYTE,
-            "{growth} bytes for one upload"
-        );
-    }
+    assert_small_growth(before, growth_max);
     assert_eq!(fs::metadata(shelf.blob(id)).unwrap().len(), id.size());
 
     let contents = |number: u32| format!("texture {number}").into_bytes();

@@ -69,7 +69,7 @@ impl Checkpointer {
         Ok(Self {
             store,
             journal,
-            cadence: Cadence::new(saved, tasks_of(model)),
+            cadence: Cadence::new(saved, model.farm().task_count()),
             to_writer,
             busy,
             writer,
@@ -109,7 +109,7 @@ impl Checkpointer {
             let model = read(model);
             (stamp(self.journal, &model, chain), Box::new(model.clone()))
         };
-        self.cadence.taken(stamp.lsn, tasks_of(&copy));
+        self.cadence.taken(stamp.lsn, copy.farm().task_count());
         self.busy.store(true, Ordering::Release);
         // The writer takes one at a time and is waiting, or ends with the process.
         let _ = self.to_writer.send((stamp, copy));
@@ -119,11 +119,6 @@ impl Checkpointer {
 fn stamp(journal: JournalIdentity, model: &ReadModel, chain: ChainValue) -> Stamp {
     let position = model.farm().position();
     Stamp::new(journal.id, journal.incarnation, position, chain.0)
-}
-
-fn tasks_of(model: &ReadModel) -> u64 {
-    let jobs = model.farm().jobs().values();
-    jobs.map(|job| job.tasks.len() as u64).sum()
 }
 
 /// On Linux this concerns the calling thread alone.
