@@ -18,6 +18,7 @@ mod latency;
 mod load;
 mod machine;
 mod memory;
+mod no_disk;
 mod pickup;
 mod place;
 mod render_worker;

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::baseline::{Baseline, list_baselines};
 use crate::batch::BatchHeader;
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, read_from};
@@ -65,6 +66,10 @@ pub fn salvage(
     };
     let incarnation = highest_incarnation(from.as_ref(), reader.journal_id())? + 1;
     copy.close()?;
+    // What stands in for a retired beginning; a damaged one is told, like any other damage.
+    for next in list_baselines(from.as_ref())? {
+        Baseline::read(from.as_ref(), next)?.write(to.as_ref())?;
+    }
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(reader.journal_id(), now_us)
@@ -85,10 +90,12 @@ pub fn salvage(
 }
 
 /// Lets a copy of a journal go on in an incarnation above its own, so that no position that the
-/// original gives out after the copy was made is given out again. Returns the new incarnation.
-pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, Error> {
+/// original gives out after the copy was made is given out again. `fence` is drawn by chance: it
+/// keeps two copies that are made of one backup, and know nothing of each other, from going on
+/// in the same incarnation. Returns the new incarnation.
+pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64, fence: u16) -> Result<u32, Error> {
     let id = Reader::open(Arc::clone(&files))?.journal_id();
-    let incarnation = highest_incarnation(files.as_ref(), id)? + 1;
+    let incarnation = highest_incarnation(files.as_ref(), id)? + 1 + u32::from(fence);
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(id, now_us)

@@ -106,7 +106,7 @@ fn mirrors_and_copies_are_fed_from_packed_segments() {
         Err(Error::Occupied(JournalId(_)))
     ));
     assert_eq!(
-        raise_incarnation(Arc::clone(&copy), NOW_US).expect("risen"),
+        raise_incarnation(Arc::clone(&copy), NOW_US, 0).expect("risen"),
         2
     );
     assert_eq!(both_readers_agree(&copy).incarnation, 2);

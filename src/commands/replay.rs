@@ -7,14 +7,14 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tablao_core::Timestamp;
+use tablao_core::{Lsn, Timestamp};
 use tablao_journal::{Lsn as JournalLsn, Reader, Record};
 use tablao_net::{
     clock, digest, past,
     position::{FarmPosition, prefix},
-    read_ahead,
+    read_ahead, retention,
 };
-use tablao_projections::ReadModel;
+use tablao_projections::{Moment, ReadModel};
 
 use crate::{
     exit::{Code, Exit},
@@ -162,11 +162,27 @@ fn fold(journal: &JournalFolder, until: &Until) -> anyhow::Result<Folded> {
     journal.check_end(&reader)?;
     let mut fold = Folded {
         journal: reader.journal_id().0,
-        model: ReadModel::new(),
+        model: begin(&reader, until, journal)?,
         records: 0,
     };
     fold_into(&mut fold, &reader, journal, until)?;
     Ok(fold)
+}
+
+/// Empty, or what the baseline holds of a journal whose beginning was retired.
+fn begin(reader: &Reader, until: &Until, journal: &JournalFolder) -> anyhow::Result<ReadModel> {
+    let begun = match until {
+        Until::End => retention::beginning(reader, Lsn::new(u64::MAX)),
+        Until::Time(time) => retention::beginning_before(reader, Moment::Time(*time)),
+        Until::Position(position) => {
+            let place = position.get(prefix(reader.journal_id().0));
+            retention::beginning(reader, place.map_or(Lsn::ORIGIN, |place| place.lsn))
+        }
+    };
+    begun.map_err(|error| match error {
+        tablao_net::Error::Journal(error) => journal.explain(error),
+        other => other.into(),
+    })
 }
 
 fn fold_into(
@@ -176,7 +192,7 @@ fn fold_into(
     until: &Until,
 ) -> anyhow::Result<()> {
     let records = reader
-        .records(JournalLsn::FIRST)
+        .records(JournalLsn::new(fold.model.farm().position().next().get()))
         .map_err(|error| journal.explain(error))?;
     let (journal_id, model) = (fold.journal, &mut fold.model);
     let is_beyond = |record: &Record| until.is_before(journal_id, record);
