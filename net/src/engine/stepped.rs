@@ -15,6 +15,7 @@ use tablao_journal::{
     ChainValue, Draft, Durable, FileStore, Journal, Lsn as JournalLsn, OpenOptions, Reader, Report,
     Settled,
 };
+use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{

@@ -14,7 +14,6 @@ use tablao_core::{Lsn, ManagerId, Recorded};
 use tablao_journal::{
     Baseline, FileStore, JournalId, Lsn as JournalLsn, Mirror, MirrorOptions, Reader, RealFiles,
 };
-use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
