@@ -9,8 +9,11 @@
 mod bare;
 mod child;
 mod compile;
+mod engine;
 mod error;
 mod farm;
+mod feed;
+mod history;
 mod http;
 mod idle;
 mod journal;
@@ -21,13 +24,17 @@ mod memory;
 mod no_disk;
 mod pickup;
 mod place;
+mod read_model;
+mod reconstruction;
 mod render_worker;
 mod replay;
 mod report;
 mod scheduler;
 mod scripted;
+mod size;
 mod submission;
 mod upgrade;
+mod written;
 
 pub use bare::serve as serve_bare;
 pub use error::Error;
@@ -56,6 +63,11 @@ pub const PARTS: &[Part] = &[
         run: journal::run,
     },
     Part {
+        name: "engine",
+        about: "decisions of an engine without HTTP, beside its journal alone",
+        run: engine::run,
+    },
+    Part {
         name: "farm",
         about: "a Manager over HTTP: workers doing full task cycles, beside a bare server that syncs",
         run: farm::run,
@@ -71,9 +83,29 @@ pub const PARTS: &[Part] = &[
         run: memory::run,
     },
     Part {
+        name: "size",
+        about: "bytes of journal for the life of a task, as written and packed",
+        run: size::run,
+    },
+    Part {
         name: "replay",
         about: "records folded a second, of a journal of real mixed kinds",
         run: replay::run,
+    },
+    Part {
+        name: "reconstruction",
+        about: "starts, past moments and single entities of the past, beside whole folds",
+        run: reconstruction::run,
+    },
+    Part {
+        name: "read-model",
+        about: "what the read model answers and copies, beside plain scans of the same data",
+        run: read_model::run,
+    },
+    Part {
+        name: "feed",
+        about: "from a durable record to those who watch the farm, beside a bare send",
+        run: feed::run,
     },
     Part {
         name: "pickup",

@@ -26,13 +26,12 @@ fn resident_bytes() -> Option<f64> {
 /// Measures bytes of memory for each task.
 pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let (jobs, frames) = size.pick((100, 10_000), (4, 500));
-    let (workers, finished) = size.pick((1_000, 100_000), (50, 500));
+    let workers = size.pick(1_000, 50);
     let tasks = f64::from(jobs * (frames + 1));
     let mut report = Report::new();
     report.dimension("jobs", jobs);
     report.dimension("render_tasks", jobs * frames);
     report.dimension("workers", workers);
-    report.dimension("finished_tasks", finished);
 
     progress("submitting to the engine's farm and the read model");
     let model = Rc::new(RefCell::new(ReadModel::new()));
@@ -71,18 +70,17 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     );
     drop(copy);
 
-    progress("rendering some");
-    let before = resident_bytes();
-    for number in 0..finished {
-        let worker = crew[(number % workers) as usize];
-        if let Some(held) = script.next(worker) {
-            script.finish(held);
-        }
-    }
+    progress("rendering all");
+    script.render(&crew, u32::MAX, 37_123);
     let after = resident_bytes();
     report.figure(
         "growth for each rendered task, with its attempt, frame and thumbnail",
-        grown(before, after) / f64::from(finished),
+        grown(queued, after) / tasks,
+        "bytes",
+    );
+    report.figure(
+        "both farms and the read model, for each rendered task",
+        grown(before, after) / tasks,
         "bytes",
     );
     // Both are in use until here.

@@ -6,77 +6,19 @@
 //! started, reported, published, completed and gets a thumbnail. The limits beside the figure are
 //! its parts alone: reading and verifying, decoding, folding.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use tablao_core::{Digest, Event, Farm, Recorded, WorkerId};
-use tablao_journal::{
-    Authority, Draft, FileStore, Journal, JournalId, Lsn as JournalLsn, OpenOptions, Reader,
-    RealFiles, RecordDraft,
-};
+use tablao_core::{Digest, Farm};
+use tablao_journal::{FileStore, Lsn as JournalLsn, Reader, RealFiles};
 use tablao_net::{past, read_ahead, records};
 use tablao_projections::ReadModel;
 
 use crate::{
-    Error, Progress, Report, Size, place,
-    scripted::{Plan, Script},
+    Error, Progress, Report, Size,
+    history::{self, Shape},
+    place,
+    written::unsound,
 };
-
-/// Bytes of bodies in one batch: what group commit makes of a busy farm.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// An error of a journal that the bench itself wrote.
-fn unsound(error: impl std::error::Error) -> Error {
-    Error::Unsound {
-        what: error.to_string(),
-    }
-}
-
-/// Writes what it is given in batches.
-struct Writer {
-    journal: Journal,
-    drafts: Vec<Draft>,
-    bytes: usize,
-    failed: Option<tablao_journal::Error>,
-}
-
-impl Writer {
-    fn take(&mut self, recorded: &Recorded) {
-        let (facts, detail, _) = tablao_core::codec::encode(&recorded.event, &recorded.detail);
-        self.bytes += facts.len() + detail.as_ref().map_or(0, Vec::len) + 64;
-        let begins = matches!(recorded.event, Event::Decision(_));
-        if begins || self.drafts.is_empty() {
-            if self.bytes > BATCH_BYTES {
-                self.flush();
-            }
-            self.drafts.push(Draft {
-                time_us: recorded.at.micros(),
-                records: Vec::new(),
-            });
-        }
-        let kind = recorded.event.kind();
-        if let Some(draft) = self.drafts.last_mut() {
-            let offset = draft.records.len();
-            draft.records.push(RecordDraft {
-                kind: kind.number,
-                version: kind.version,
-                authority: Authority::Site,
-                decision_offset: u16::try_from(offset).unwrap_or(u16::MAX),
-                facts,
-                detail,
-            });
-        }
-    }
-
-    fn flush(&mut self) {
-        let drafts: Vec<&Draft> = self.drafts.iter().collect();
-        if !drafts.is_empty() {
-            let committed = self.journal.commit(self.journal.next_lsn(), &drafts);
-            self.failed = self.failed.take().or(committed.err());
-        }
-        self.drafts.clear();
-        self.bytes = 0;
-    }
-}
 
 /// Measures the replay of a generated journal.
 pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
@@ -90,7 +32,16 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         },
     )?);
     progress("writing a journal");
-    let (digest, count) = write(&files, jobs, frames, workers)?;
+    let written = history::write(
+        &files,
+        Shape {
+            jobs,
+            frames,
+            workers,
+            rendered: u32::MAX,
+        },
+    )?;
+    let (digest, count) = (written.digest, written.records);
     let mut report = Report::new();
     report.dimension("records", count);
     report.dimension("jobs", jobs);
@@ -119,6 +70,11 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         decoded.extend(records::read(record).map_err(unsound)?);
     }
     let decoding = rate(begun);
+    let begun = Instant::now();
+    for record in &raw {
+        std::hint::black_box(records::read_facts(record).map_err(unsound)?);
+    }
+    let decoding_facts = rate(begun);
     drop(raw);
 
     progress("folding alone");
@@ -133,7 +89,7 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     progress("all of it");
     let begun = Instant::now();
     let mut farm = Farm::new();
-    read_ahead::each(
+    read_ahead::each_fact(
         reader.records(JournalLsn::FIRST).map_err(unsound)?,
         |_| false,
         |step| match step.recorded {
@@ -164,15 +120,25 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     report.figure("reading, checksums and chain", reading, unit);
     report.figure("decoding", decoding, unit);
     report.figure("folding, digest at the end", folding, unit);
-    let slowest = folding.min(1.0 / (1.0 / reading + 1.0 / decoding));
-    let limit_of = "the slower of (reading and decoding) and folding, each alone";
-    report.figure_beside("replay into a farm", whole, unit, slowest, limit_of);
+    report.figure("decoding facts", decoding_facts, unit);
+    // Three threads on two processors: no quicker than the slowest, nor than half of all.
+    let limit_with = |decoding: f64| {
+        let half = 2.0 / (1.0 / reading + 1.0 / decoding + 1.0 / folding);
+        folding.min(reading).min(decoding).min(half)
+    };
+    report.figure_beside(
+        "replay into a farm",
+        whole,
+        unit,
+        limit_with(decoding_facts),
+        "reading, decoding facts and folding, each alone, spread over two processors",
+    );
     report.figure_beside(
         "replay into the read model",
         with_model,
         unit,
-        slowest,
-        limit_of,
+        limit_with(decoding),
+        "reading, decoding and folding into a farm, each alone, spread over two processors",
     );
     Ok(report)
 }
@@ -185,59 +151,4 @@ fn same(folded: Digest, written: Digest) -> Result<(), Error> {
     Err(Error::Unsound {
         what: format!("the fold gives {folded}, the farm that wrote the journal had {written}"),
     })
-}
-
-/// Writes the history; gives the digest and the number of records at its end.
-fn write(
-    files: &Arc<dyn FileStore>,
-    jobs: u32,
-    frames: u32,
-    workers: u32,
-) -> Result<(Digest, u64), Error> {
-    let options = OpenOptions::new(JournalId([7; 16]), 0);
-    let writer = Rc::new(RefCell::new(Writer {
-        journal: Journal::open(Arc::clone(files), &options)
-            .map_err(unsound)?
-            .journal,
-        drafts: Vec::new(),
-        bytes: 0,
-        failed: None,
-    }));
-    let taking = Rc::clone(&writer);
-    let mut script = Script::new(Some(Box::new(move |recorded| {
-        taking.borrow_mut().take(recorded);
-    })));
-    let crew: Vec<WorkerId> = (0..workers)
-        .map(|number| script.worker(number, &[]))
-        .collect();
-    for number in 0..jobs {
-        script.job(Plan {
-            number,
-            frames,
-            priority: 50,
-            tag: None,
-        });
-    }
-    // Everybody has a task in hand, as on a busy farm; whoever ends one takes the next.
-    let mut hands: Vec<_> = crew.iter().map(|&worker| script.next(worker)).collect();
-    let mut idle = 0;
-    for turn in (0..hands.len()).cycle() {
-        match hands[turn].take() {
-            Some(held) => {
-                idle = 0;
-                script.finish(held);
-            }
-            None => idle += 1,
-        }
-        if idle > hands.len() {
-            break;
-        }
-        hands[turn] = script.next(crew[turn]);
-    }
-    let mut writer = writer.borrow_mut();
-    writer.flush();
-    match writer.failed.take() {
-        Some(error) => Err(unsound(error)),
-        None => Ok((script.farm.digest(), script.farm.position().get())),
-    }
 }

@@ -39,6 +39,7 @@ pub(crate) struct Script {
     pub(crate) farm: Farm,
     pub(crate) now: Timestamp,
     watch: Option<Watch>,
+    asker: Asker,
 }
 
 /// A job to be submitted.
@@ -85,6 +86,10 @@ impl Script {
             farm: Farm::new(),
             now: START,
             watch,
+            asker: Asker {
+                name: String::new(),
+                address: "192.0.2.117".to_owned(),
+            },
         };
         script.ask(&Request::OpenJournal {
             build: "bench".to_owned(),
@@ -97,10 +102,12 @@ impl Script {
 
     /// Decides a request and folds in what came of it, as the engine does.
     pub(crate) fn decide(&mut self, request: &Request) -> Result<Answer, Refusal> {
+        let decision = self.farm.position().next();
         let env = Env {
             now: self.now,
-            decision: self.farm.position().next(),
-            seed: 0,
+            decision,
+            // As random as an engine's, and the same in every run.
+            seed: decision.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),
             key: None,
         };
         let decided = self.farm.decide(request, &env)?;
@@ -110,8 +117,8 @@ impl Script {
         let record = decision_record(
             request,
             &env,
-            Actor::anonymous(Via::Api),
-            &Asker::default(),
+            actor(request),
+            &self.asker,
             Ok(&decided),
             body(request),
         );
@@ -162,33 +169,9 @@ impl Script {
     /// Registers a worker and brings it to `awake`.
     pub(crate) fn worker(&mut self, number: u32, tags: &[TagId]) -> WorkerId {
         let worker = worker_id(number);
-        let task_types: Vec<String> = ["blender", "ffmpeg", "file-management", "misc"]
-            .map(str::to_owned)
-            .to_vec();
-        let detail = WorkerDetail {
-            name: format!("worker-{number}"),
-            address: "192.0.2.1".to_owned(),
-            software: "Tablao 0.1.0".to_owned(),
-        };
-        self.ask(&Request::RegisterWorker {
-            worker,
-            platform: "linux".to_owned(),
-            task_types: task_types.clone(),
-            detail: detail.clone(),
-        });
-        self.ask(&Request::SignOn {
-            worker,
-            task_types,
-            can_restart: false,
-            protocol: Protocol::Tablao,
-            slots: 1,
-            held: Vec::new(),
-            detail,
-        });
-        self.ask(&Request::WorkerStateChanged {
-            worker,
-            status: WorkerStatus::Awake,
-        });
+        for request in &worker_requests(number) {
+            self.ask(request);
+        }
         if !tags.is_empty() {
             self.ask(&Request::SetWorkerTags {
                 worker,
@@ -200,23 +183,10 @@ impl Script {
 
     /// Submits a job of `frames` tasks of a frame each and one that makes a video of them.
     pub(crate) fn job(&mut self, plan: Plan) -> JobId {
-        let job = job_id(plan.number);
-        let total = plan.frames + 1;
-        let new = NewJob {
-            facts: facts(plan, total),
-            detail: job_detail(plan),
-            chunk: TaskChunk::default(),
-        };
-        self.ask(&Request::AcceptJob { job: Box::new(new) });
-        let mut first = 0;
-        while first < total {
-            let until = total.min(first + CHUNK_TASKS);
-            let chunk = Box::new(chunk(plan, first, until));
-            self.ask(&Request::AddTasks { job, chunk });
-            first = until;
+        for request in job_requests(plan) {
+            self.ask(&request);
         }
-        self.ask(&Request::ReadyJob { job });
-        job
+        job_id(plan.number)
     }
 
     pub(crate) fn next(&mut self, worker: WorkerId) -> Option<Held> {
@@ -248,25 +218,32 @@ impl Script {
         steps: Option<u32>,
         frames: Vec<FrameReport>,
     ) {
-        let failure = (status == Some(TaskStatus::Failed)).then_some(FailureReport {
-            class: tablao_core::event::FailureClass::Process,
-            exit: Some(1),
-            signal: None,
-        });
-        let report = Report {
-            worker: held.worker,
-            task: held.task,
-            attempt: Some(held.attempt),
-            status,
-            activity: failure.map(|_| "process exited with code 1".to_owned()),
-            steps,
-            frames,
-            failure,
-            peak_memory_bytes: None,
-        };
-        self.ask(&Request::Report {
-            report: Box::new(report),
-        });
+        self.ask(&report(held, status, steps, frames));
+    }
+
+    /// Renders so many tasks, or whatever there is: everybody has a task in hand, and whoever ends
+    /// one, so many microseconds after somebody else did, takes the next.
+    pub(crate) fn render(&mut self, crew: &[WorkerId], wanted: u32, step_us: u64) {
+        if wanted == 0 {
+            return;
+        }
+        let mut hands: Vec<_> = crew.iter().map(|&worker| self.next(worker)).collect();
+        let (mut idle, mut done) = (0, 0);
+        for turn in (0..hands.len()).cycle() {
+            self.now = Timestamp::from_micros(self.now.micros() + step_us);
+            match hands[turn].take() {
+                Some(held) => {
+                    idle = 0;
+                    done += 1;
+                    self.finish(held);
+                }
+                None => idle += 1,
+            }
+            if idle > hands.len() || done >= wanted {
+                break;
+            }
+            hands[turn] = self.next(crew[turn]);
+        }
     }
 
     /// Starts, renders, publishes and completes a task, as our Worker reports it.
@@ -280,22 +257,25 @@ impl Script {
             number: frame,
         };
         let hash = *blake3::hash(held.task.uuid().as_bytes()).as_bytes();
+        // Real figures of a frame differ from every other's.
+        let [one, two, three, ..] = hash.map(u64::from);
+        let some = one << 16 | two << 8 | three;
         let name = format!("frame_{frame:06}");
         let published = FrameReport {
             key: key.clone(),
             detail: FrameDetail {
                 name: name.clone(),
-                path: format!("/render/project/shot/{name}.png"),
+                path: format!("/render/film/{}/{name}.png", held.job.short()),
                 thumbnail: String::new(),
                 blender_version: "4.5.3".to_owned(),
                 blend_hash: None,
             },
-            size: 1_234_567,
+            size: 1_234_567 + some,
             hash,
-            rendered_at: self.now,
-            render_ms: 60_000,
+            rendered_at: Timestamp::from_micros(self.now.micros() - some / 16),
+            render_ms: 30_000 + u32::try_from(some / 512).expect("a few bits"),
             samples: Some(128),
-            peak_memory_bytes: Some(1 << 30),
+            peak_memory_bytes: Some((1 << 30) + some * 64),
             flags: 0,
             found: false,
         };
@@ -303,9 +283,99 @@ impl Script {
         self.says(held, TaskStatus::Completed);
         self.ask(&Request::StoreThumbnail {
             key,
-            hash,
+            hash: *blake3::hash(&hash).as_bytes(),
             file: format!("{name}_thumbnail.jpg"),
         });
+    }
+}
+
+/// Who asks for this, on a farm of our Workers.
+fn actor(request: &Request) -> Actor {
+    match request {
+        Request::AskForTask { worker } => Actor::worker(*worker, Via::Worker),
+        Request::Report { report } => Actor::worker(report.worker, Via::Worker),
+        _ => Actor::anonymous(Via::Api),
+    }
+}
+
+/// What brings a worker to `awake`, from its registration on.
+pub(crate) fn worker_requests(number: u32) -> [Request; 3] {
+    let worker = worker_id(number);
+    let task_types: Vec<String> = ["blender", "ffmpeg", "file-management", "misc"]
+        .map(str::to_owned)
+        .to_vec();
+    let detail = WorkerDetail {
+        name: format!("worker-{number}"),
+        address: "192.0.2.1".to_owned(),
+        software: "Tablao 0.1.0".to_owned(),
+    };
+    [
+        Request::RegisterWorker {
+            worker,
+            platform: "linux".to_owned(),
+            task_types: task_types.clone(),
+            detail: detail.clone(),
+        },
+        Request::SignOn {
+            worker,
+            task_types,
+            can_restart: false,
+            protocol: Protocol::Tablao,
+            slots: 1,
+            held: Vec::new(),
+            detail,
+        },
+        Request::WorkerStateChanged {
+            worker,
+            status: WorkerStatus::Awake,
+        },
+    ]
+}
+
+/// What submits a job, piece by piece, as a large one is.
+pub(crate) fn job_requests(plan: Plan) -> impl Iterator<Item = Request> {
+    let job = job_id(plan.number);
+    let total = plan.frames + 1;
+    let new = NewJob {
+        facts: facts(plan, total),
+        detail: job_detail(plan),
+        chunk: TaskChunk::default(),
+    };
+    let accept = Request::AcceptJob { job: Box::new(new) };
+    let pieces = (0..total).step_by(CHUNK_TASKS as usize).map(move |first| {
+        let until = total.min(first + CHUNK_TASKS);
+        let chunk = Box::new(chunk(plan, first, until));
+        Request::AddTasks { job, chunk }
+    });
+    let ready = Request::ReadyJob { job };
+    std::iter::once(accept).chain(pieces).chain([ready])
+}
+
+/// What a worker says of the task that it holds.
+pub(crate) fn report(
+    held: Held,
+    status: Option<TaskStatus>,
+    steps: Option<u32>,
+    frames: Vec<FrameReport>,
+) -> Request {
+    let failure = (status == Some(TaskStatus::Failed)).then_some(FailureReport {
+        class: tablao_core::event::FailureClass::Process,
+        exit: Some(1),
+        signal: None,
+    });
+    let report = Report {
+        worker: held.worker,
+        task: held.task,
+        attempt: Some(held.attempt),
+        status,
+        activity: failure.map(|_| "process exited with code 1".to_owned()),
+        steps,
+        frames,
+        failure,
+        peak_memory_bytes: None,
+    };
+    Request::Report {
+        report: Box::new(report),
     }
 }
 

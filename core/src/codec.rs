@@ -52,6 +52,54 @@ pub(crate) fn write_to<T: Serialize>(value: &T, writer: &mut impl std::io::Write
         .expect("our own shapes have no untyped or unsized parts that could fail to encode");
 }
 
+/// Sixteen or thirty-two bytes as they are, without a length: what an array of bytes is on the
+/// wire, but eight bytes in one step instead of eight. Of all that serde can say, only a
+/// floating-point number is eight bytes of every value and always eight; it is carried, never
+/// calculated with, and its bits stay as they are.
+pub(crate) mod raw_bytes {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<const N: usize, S: Serializer>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let word = |at: usize| f64::from_bits(word_of(bytes, at));
+        match N {
+            _ if serializer.is_human_readable() => serializer.collect_seq(bytes),
+            16 => [word(0), word(8)].serialize(serializer),
+            32 => [word(0), word(8), word(16), word(24)].serialize(serializer),
+            _ => unreachable!("ids have sixteen bytes and hashes thirty-two"),
+        }
+    }
+
+    fn word_of(bytes: &[u8], at: usize) -> u64 {
+        let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+        u64::from_le_bytes(*word.expect("the place is one of an eight of them"))
+    }
+
+    pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        let mut bytes = [0; N];
+        let mut put = |words: &[f64]| {
+            for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
+        };
+        match N {
+            _ if deserializer.is_human_readable() => {
+                let list = Vec::<u8>::deserialize(deserializer)?;
+                let wrong = |list: Vec<u8>| D::Error::invalid_length(list.len(), &"as many bytes");
+                return list.try_into().map_err(wrong);
+            }
+            16 => put(&<[f64; 2]>::deserialize(deserializer)?),
+            32 => put(&<[f64; 4]>::deserialize(deserializer)?),
+            _ => unreachable!("ids have sixteen bytes and hashes thirty-two"),
+        }
+        Ok(bytes)
+    }
+}
+
 /// Bytes as a whole, instead of a list of numbers one by one: the same on the wire.
 pub(crate) mod whole_bytes {
     use serde::{Deserializer, Serializer, de::Visitor};
@@ -161,4 +209,34 @@ pub fn encode(event: &Event, detail: &Detail) -> (Vec<u8>, Option<Vec<u8>>, Opti
     let detail = encode_detail(detail);
     let hash = detail_hash(detail.as_deref());
     (event.encode_facts(), detail, hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Raw {
+        #[serde(with = "raw_bytes")]
+        id: [u8; 16],
+        #[serde(with = "raw_bytes")]
+        hash: [u8; 32],
+    }
+
+    /// Protects the frozen shape: raw bytes are on the wire what arrays of bytes are, whatever
+    /// the bytes, those among them that as numbers would be no numbers.
+    #[test]
+    fn raw_bytes_are_the_bytes() {
+        let signalling = 0x7ff0_0000_0000_0001_u64.to_le_bytes();
+        let quiet = 0xfff8_0000_0000_0002_u64.to_le_bytes();
+        for word in [signalling, quiet, [0; 8], [0xff; 8], *b"a number"] {
+            let id: [u8; 16] = [word, signalling].concat().try_into().expect("two words");
+            let hash: [u8; 32] = [id, id].concat().try_into().expect("four words");
+            let raw = Raw { id, hash };
+            let bytes = to_bytes(&raw);
+            assert_eq!(bytes, to_bytes(&(id, hash)));
+            assert_eq!(bytes, [&id[..], &hash[..]].concat());
+            assert_eq!(from_bytes::<Raw>(&bytes).expect("its own bytes"), raw);
+        }
+    }
 }

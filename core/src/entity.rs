@@ -10,13 +10,17 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
     WorkerId, WorkerStatus, event::StopCause, status::TaskCounts, unsettled::Mark,
 };
 
-pub use crate::tasks::{Task, Tasks};
+pub use crate::{
+    frame_table::FrameTable,
+    tasks::{Task, Tasks},
+};
 
 /// BLAKE3 of an encoded detail part; survives the detail's erasure.
 pub type DetailHash = Option<[u8; 32]>;
@@ -72,6 +76,7 @@ pub struct JobFacts {
     /// Name of the job type.
     pub job_type: String,
     /// Hash of the script that compiled it.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub script_hash: [u8; 32],
     /// Rises with each regeneration, starting at 1.
     pub generation: u32,
@@ -244,6 +249,7 @@ pub struct Frame {
     /// Size of the file, in bytes.
     pub size: u64,
     /// BLAKE3 of the file.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub hash: [u8; 32],
     /// Publications of this frame so far.
     pub publications: u32,
@@ -251,8 +257,6 @@ pub struct Frame {
     pub thumbnail: Option<[u8; 32]>,
     /// Hash of its details.
     pub detail: DetailHash,
-    #[serde(skip)]
-    pub(crate) mark: Mark,
 }
 
 /// A change of status that somebody asked of a worker.
@@ -320,12 +324,16 @@ pub struct Worker {
     pub quarantined: bool,
     /// Removed; its credentials are dead.
     pub deleted: bool,
-    /// Its live attempts.
-    pub attempts: BTreeSet<AttemptId>,
+    /// Its live attempts, ascending.
+    pub attempts: SmallVec<[AttemptId; 1]>,
     /// Hash of its details (name, address, software).
     pub detail: DetailHash,
     /// Position of its last change.
     pub changed_at: Lsn,
+    /// Those of its task types that some task has, as indexes into the farm's table, ascending:
+    /// what an ask reads, without a look at any name. Follows from the names.
+    #[serde(skip)]
+    pub(crate) types: SmallVec<[u16; 6]>,
     #[serde(skip)]
     pub(crate) mark: Mark,
 }

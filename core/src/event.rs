@@ -55,7 +55,7 @@ facts! {
         request: u16,
         /// When.
         now: Timestamp,
-        /// Seed for anything random in the decision.
+        /// Seed for anything random in the decision; 0 where nothing was drawn.
         seed: u64,
         /// Version of the rules that decided.
         rule_version: u16,
@@ -317,6 +317,7 @@ facts! {
         /// Size of the file, in bytes.
         size: u64,
         /// BLAKE3 of the file.
+        #[serde(with = "crate::codec::raw_bytes")]
         hash: [u8; 32],
         /// When it was rendered.
         rendered_at: Timestamp,
@@ -351,6 +352,7 @@ facts! {
         /// The job.
         job: JobId,
         /// BLAKE3 of the thumbnail.
+        #[serde(with = "crate::codec::raw_bytes")]
         hash: [u8; 32],
     }
 

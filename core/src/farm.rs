@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The state of one journal's farm: entities, indexes, digest. Changed by `apply` alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
 
 use crate::{
     AttemptId, JobId, Lsn, ManagerId, RequestId, ShotId, TagId, Task, TaskId, Timestamp, WorkerId,
     crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
-    entity::{
-        Attempt, Frame, FrameKey, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker,
-    },
+    entity::{Attempt, FrameTable, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker},
     schedule::Schedule,
     task_index::TaskIndex,
     unsettled::Unsettled,
@@ -33,7 +33,7 @@ pub struct Farm {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) task_ids: TaskIndex,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
-    pub(crate) frames: BTreeMap<FrameKey, Frame>,
+    pub(crate) frames: FrameTable,
     /// How many frames of a shot a job published last.
     pub(crate) frames_of: BTreeMap<(JobId, ShotId), u32>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
@@ -126,8 +126,16 @@ impl Farm {
     }
 
     /// Published frames.
-    pub fn frames(&self) -> &BTreeMap<FrameKey, Frame> {
+    pub fn frames(&self) -> &FrameTable {
         &self.frames
+    }
+
+    /// The shots of which a job published some frame last.
+    pub fn shots_of(&self, job: JobId) -> impl Iterator<Item = ShotId> {
+        let (least, greatest) = (uuid::Uuid::nil(), uuid::Uuid::max());
+        (self.frames_of)
+            .range((job, ShotId::new(least))..=(job, ShotId::new(greatest)))
+            .map(|(&(_, shot), _)| shot)
     }
 
     /// Workers by id, removed ones included.
@@ -233,7 +241,21 @@ impl Farm {
             return index;
         }
         self.type_names.push(name.to_owned());
-        u16::try_from(self.type_names.len() - 1).expect("decide refuses more than 65535 task types")
+        let index = u16::try_from(self.type_names.len() - 1)
+            .expect("decide refuses more than 65535 task types");
+        let runs_it = |worker: &&mut Worker| worker.task_types.contains(name);
+        for worker in self.workers.values_mut().filter(runs_it) {
+            worker.types.push(index);
+        }
+        index
+    }
+
+    /// Those of some task types that some task has.
+    pub(crate) fn types_of(&self, names: &BTreeSet<String>) -> SmallVec<[u16; 6]> {
+        let known = names.iter().filter_map(|name| self.type_index(name));
+        let mut types: SmallVec<[u16; 6]> = known.collect();
+        types.sort_unstable();
+        types
     }
 
     /// The index of a task type that some task has.

@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
+use crate::codec;
+
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -78,7 +80,7 @@ macro_rules! id {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    self.0.into_bytes().serialize(serializer)
+                    codec::raw_bytes::serialize(self.0.as_bytes(), serializer)
                 }
             }
         }
@@ -88,7 +90,7 @@ macro_rules! id {
                 if deserializer.is_human_readable() {
                     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
                 } else {
-                    <[u8; 16]>::deserialize(deserializer).map(|bytes| Self(Uuid::from_bytes(bytes)))
+                    codec::raw_bytes::deserialize(deserializer).map(|bytes| Self(Uuid::from_bytes(bytes)))
                 }
             }
         }

@@ -17,6 +17,8 @@ use serde::{
 use crate::{
     TaskId,
     frames::{FrameRanges, FramesView},
+    rows,
+    task_rows::Fields,
 };
 
 /// A new task in a chunk.
@@ -35,6 +37,7 @@ pub struct NewTask {
     /// Steps in all.
     pub steps_total: u32,
     /// Hash of what it does.
+    #[serde(with = "crate::codec::raw_bytes")]
     pub content_hash: [u8; 32],
 }
 
@@ -54,6 +57,7 @@ pub struct NewTaskView<'a> {
     /// Steps in all.
     pub steps_total: u32,
     /// Hash of what it does.
+    #[serde(serialize_with = "crate::codec::raw_bytes::serialize")]
     pub content_hash: &'a [u8; 32],
 }
 
@@ -152,6 +156,16 @@ impl NewTasks {
         self.0.rows.get(place).map(|row| row.uuid)
     }
 
+    /// Identities of all of them, in order.
+    pub(crate) fn uuids(&self) -> impl Iterator<Item = TaskId> {
+        self.0.rows.iter().map(|row| row.uuid)
+    }
+
+    /// Some of them wait for others.
+    pub(crate) fn has_dependent(&self) -> bool {
+        !self.0.depends_on.is_empty()
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = NewTaskView<'_>> {
         (0..self.len()).map(|place| self.get(place).expect("the place is below the length"))
@@ -166,6 +180,79 @@ impl NewTasks {
             .for_each(|task| packed.push(task));
         packed.fit();
         Self(Arc::new(packed))
+    }
+
+    /// As bytes of fixed widths: how many of each sort, then the rows, then the pools.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        let packed = &*self.0;
+        let count =
+            |length: usize| u32::try_from(length).expect("a run of tasks fits one decision");
+        for length in [
+            packed.rows.len(),
+            packed.depends_on.len(),
+            packed.frames.len(),
+        ] {
+            bytes.extend_from_slice(&count(length).to_le_bytes());
+        }
+        for row in &packed.rows {
+            bytes.extend_from_slice(row.uuid.uuid().as_bytes());
+            bytes.extend_from_slice(&row.content_hash);
+            bytes.extend_from_slice(&row.priority.to_le_bytes());
+            bytes.extend_from_slice(&row.steps_total.to_le_bytes());
+            bytes.extend_from_slice(&row.depends_on_end.to_le_bytes());
+            bytes.extend_from_slice(&row.frames_end.to_le_bytes());
+            bytes.extend_from_slice(&row.task_type.to_le_bytes());
+        }
+        for number in &packed.depends_on {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for (first, last) in &packed.frames {
+            bytes.extend_from_slice(&first.to_le_bytes());
+            bytes.extend_from_slice(&last.to_le_bytes());
+        }
+    }
+
+    /// Out of such bytes.
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, rows::Error> {
+        const BROKEN: rows::Error = rows::Error::Inconsistent("a run of tasks is broken");
+        let (rows, depends_on, frames) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        // Said by the bytes themselves, which are all there or this is no run.
+        let size = 66 * u64::from(rows) + 4 * u64::from(depends_on) + 8 * u64::from(frames);
+        if size != fields.0.len() as u64 {
+            return Err(BROKEN);
+        }
+        let row = |fields: &mut Fields<'_>| {
+            Ok::<_, rows::Error>(Row {
+                uuid: TaskId::new(fields.uuid()?),
+                content_hash: fields.take()?,
+                priority: fields.i32()?,
+                steps_total: fields.u32()?,
+                depends_on_end: fields.u32()?,
+                frames_end: fields.u32()?,
+                task_type: fields.u16()?,
+            })
+        };
+        let packed = Packed {
+            rows: (0..rows).map(|_| row(fields)).collect::<Result<_, _>>()?,
+            depends_on: (0..depends_on)
+                .map(|_| fields.u32())
+                .collect::<Result<_, _>>()?,
+            frames: (0..frames)
+                .map(|_| Ok::<_, rows::Error>((fields.i32()?, fields.i32()?)))
+                .collect::<Result<_, _>>()?,
+        };
+        let mut ends = packed
+            .rows
+            .iter()
+            .map(|row| (row.depends_on_end, row.frames_end));
+        let rising = ends
+            .clone()
+            .is_sorted_by(|one, next| one.0 <= next.0 && one.1 <= next.1);
+        if rising && ends.next_back().unwrap_or_default() == (depends_on, frames) {
+            Ok(Self(Arc::new(packed)))
+        } else {
+            Err(BROKEN)
+        }
     }
 
     /// All of them, each on its own.

@@ -11,21 +11,24 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp, WorkerId,
+    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
         Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
         Worker,
     },
+    new_tasks::NewTasks,
+    schedule::Schedule,
     status::TaskCounts,
-    task_rows::{self, TaskRow},
-    tasks::Task,
+    task_index::TaskIndex,
+    task_rows::{self, Rare},
+    tasks::{SHARED_TASKS, States, Tasks},
     unsettled::Mark,
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
-pub const ROWS_VERSION: u32 = 1;
+pub const ROWS_VERSION: u32 = 2;
 
 /// Tasks in one row, and width of a block of frame numbers in one row: large enough that a
 /// million tasks are four thousand rows, small enough that one change rewrites little.
@@ -47,7 +50,14 @@ mod prefix {
     pub(super) const PLACEMENT: u8 = 9;
     pub(super) const REMOTE: u8 = 10;
     pub(super) const KEY: u8 = 11;
+    pub(super) const RUN: u8 = 12;
+    pub(super) const RARE: u8 = 13;
 }
+
+const _: () = assert!(
+    BLOCK as usize == SHARED_TASKS,
+    "a row of tasks is what lies together in memory"
+);
 
 /// Key and value of a row.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -92,15 +102,28 @@ impl Farm {
         let farm = std::iter::once_with(|| (vec![prefix::FARM], to_bytes(&self.farm_row())));
         let jobs = self.jobs.iter().flat_map(|(id, job)| {
             let state = (key(prefix::JOB, id.uuid().as_bytes()), to_bytes(&job.state));
-            let count = u32::try_from(job.tasks.len()).expect("numbers are u32");
-            let blocks = (0..count).step_by(BLOCK as usize).map(move |first| {
-                let last = (count - 1).min(first + (BLOCK - 1));
-                let tasks: Vec<Task<'_>> = job.tasks.range(first, last).collect();
-                let mut key = key(prefix::TASKS, id.uuid().as_bytes());
-                key.extend_from_slice(&first.to_be_bytes());
-                (key, to_bytes(&tasks))
+            let id = id.uuid();
+            let numbered = move |prefix, number: u32| {
+                let mut key = key(prefix, id.as_bytes());
+                key.extend_from_slice(&number.to_be_bytes());
+                key
+            };
+            let runs = (job.tasks.runs()).map(move |(first, generation, facts)| {
+                let bytes = task_rows::run_bytes(generation, facts);
+                (numbered(prefix::RUN, first), bytes)
             });
-            std::iter::once(state).chain(blocks)
+            let mut states = job.tasks.states().peekable();
+            let blocks = (0..).step_by(BLOCK as usize).map_while(move |first| {
+                states.peek()?;
+                let mut bytes = Vec::with_capacity(BLOCK as usize * task_rows::STATE_BYTES);
+                for state in states.by_ref().take(BLOCK as usize) {
+                    task_rows::write_state(state, &mut bytes);
+                }
+                Some((numbered(prefix::TASKS, first), bytes))
+            });
+            let rare = key(prefix::RARE, id.as_bytes());
+            let rare = std::iter::once_with(move || (rare, to_bytes(&job.tasks.rare())));
+            std::iter::once(state).chain(runs).chain(blocks).chain(rare)
         });
         farm.chain(jobs)
             .chain(self.attempts.values().map(|attempt| {
@@ -158,8 +181,8 @@ impl Farm {
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
-        let mut blocks: BTreeMap<FrameBlock, Vec<(&FrameKey, &Frame)>> = BTreeMap::new();
-        for (frame_key, frame) in &self.frames {
+        let mut blocks: BTreeMap<FrameBlock, Vec<(FrameKey, Frame)>> = BTreeMap::new();
+        for (frame_key, frame) in self.frames.iter() {
             let block = (
                 *frame_key.shot.uuid().as_bytes(),
                 frame_block(frame_key.number),
@@ -201,12 +224,37 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
+/// What rows said about the tasks of a job, in any order.
+#[derive(Debug, Default)]
+struct JobRows {
+    /// By first number.
+    runs: BTreeMap<u32, (u32, NewTasks)>,
+    blocks: BTreeMap<u32, States>,
+    rare: Rare,
+}
+
+impl JobRows {
+    fn merge(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+        self.blocks.extend(other.blocks);
+        // One row of a job has it; whoever did not see that row has nothing.
+        self.rare.0.extend(other.rare.0);
+        self.rare.1.extend(other.rare.1);
+    }
+
+    /// The tasks, if there are no gaps among them.
+    fn finish(self) -> Result<Tasks, Error> {
+        Tasks::restore(self.runs.into_iter(), self.blocks.into_iter(), self.rare)
+    }
+}
+
 /// A farm being put together from rows that arrive one by one.
 #[derive(Debug, Default)]
 pub struct Assembly {
     row: Option<FarmRow>,
     states: Vec<JobState>,
-    tasks: BTreeMap<[u8; 16], Vec<TaskRow>>,
+    tasks: BTreeMap<[u8; 16], JobRows>,
+    frames: Vec<(FrameKey, Frame)>,
     farm: Farm,
 }
 
@@ -220,17 +268,26 @@ impl Assembly {
         match kind {
             prefix::FARM => self.row = Some(from_bytes(value)?),
             prefix::JOB => self.states.push(from_bytes(value)?),
-            prefix::TASKS => {
-                let job = id
-                    .first_chunk()
-                    .ok_or(Error::Inconsistent("a key is too short"))?;
-                self.tasks.entry(*job).or_default().extend(list(value)?);
+            prefix::RUN | prefix::TASKS | prefix::RARE => {
+                const SHORT: Error = Error::Inconsistent("a key is too short");
+                let (job, number) = id.split_first_chunk().ok_or(SHORT)?;
+                let rows = self.tasks.entry(*job).or_default();
+                if kind == prefix::RARE {
+                    rows.rare = from_bytes(value)?;
+                    return Ok(());
+                }
+                let first = u32::from_be_bytes(number.try_into().map_err(|_| SHORT)?);
+                if kind == prefix::RUN {
+                    rows.runs.insert(first, task_rows::run_from(value)?);
+                } else {
+                    rows.blocks.insert(first, task_rows::read_states(value)?);
+                }
             }
             prefix::ATTEMPT => {
                 let attempt: Attempt = from_bytes(value)?;
                 farm.attempts.insert(attempt.id, attempt);
             }
-            prefix::FRAMES => farm.frames.extend(list::<(FrameKey, Frame)>(value)?),
+            prefix::FRAMES => self.frames.append(&mut list(value)?),
             prefix::WORKER => {
                 let worker: Worker = from_bytes(value)?;
                 farm.workers.insert(worker.id, worker);
@@ -257,8 +314,26 @@ impl Assembly {
         Ok(())
     }
 
-    /// The farm, once every row was taken.
-    pub fn finish(self) -> Result<Farm, Error> {
+    /// Takes in what another thread has put together of the same farm.
+    pub fn merge(&mut self, other: Self) {
+        self.row = self.row.take().or(other.row);
+        self.states.extend(other.states);
+        for (job, rows) in other.tasks {
+            self.tasks.entry(job).or_default().merge(rows);
+        }
+        let (farm, others) = (&mut self.farm, other.farm);
+        self.frames.extend(other.frames);
+        farm.attempts.extend(others.attempts);
+        farm.workers.extend(others.workers);
+        farm.tags.extend(others.tags);
+        farm.managers.extend(others.managers);
+        farm.placements.extend(others.placements);
+        farm.remotes.extend(others.remotes);
+        farm.keys.extend(others.keys);
+    }
+
+    /// The farm without its indexes, once every row was taken.
+    pub fn assemble(self) -> Result<Assembled, Error> {
         let row = self
             .row
             .ok_or(Error::Inconsistent("the farm's own row is missing"))?;
@@ -277,16 +352,69 @@ impl Assembly {
             hash: row.hash,
             ..self.farm
         };
+        for (key, frame) in &self.frames {
+            farm.frames.put(key, frame);
+        }
         let mut tasks = self.tasks;
         for state in self.states {
             let tasks = tasks
                 .remove(state.facts.job.uuid().as_bytes())
                 .unwrap_or_default();
-            farm.restore_job(state, tasks)?;
+            farm.restore_job(state, tasks.finish()?)?;
         }
-        if !tasks.is_empty() {
-            return Err(Error::Inconsistent("tasks have no job"));
+        if tasks.is_empty() {
+            Ok(Assembled { farm })
+        } else {
+            Err(Error::Inconsistent("tasks have no job"))
         }
+    }
+
+    /// The farm, once every row was taken.
+    pub fn finish(self) -> Result<Farm, Error> {
+        let assembled = self.assemble()?;
+        let (names, schedule) = (assembled.names(), assembled.schedule());
+        assembled.finish(names, schedule)
+    }
+}
+
+/// A farm of which all entities are there, but not what follows from them.
+#[derive(Debug)]
+pub struct Assembled {
+    farm: Farm,
+}
+
+/// The index of the names of a farm's tasks.
+#[derive(Debug)]
+pub struct Names(TaskIndex);
+
+impl Assembled {
+    /// Makes the index of names. It takes about as long as the other indexes together, so a
+    /// caller in haste makes it in a thread of its own.
+    pub fn names(&self) -> Names {
+        Names(TaskIndex::of(&self.farm.jobs))
+    }
+
+    /// Makes the schedule: the other index that takes long.
+    pub fn schedule(&self) -> Schedule {
+        let mut schedule = Schedule::default();
+        for job in self.farm.jobs.values() {
+            schedule.add_job(job);
+            schedule.restore_tasks(job);
+            for (worker, task_type) in &job.state.blocked {
+                // Assembling saw to it that each type that is blocked has its index.
+                if let Some(task_type) = self.farm.type_index(task_type) {
+                    schedule.set_blocked(job, *worker, task_type, true);
+                }
+            }
+        }
+        schedule
+    }
+
+    /// The farm, with indexes of its own.
+    pub fn finish(self, names: Names, schedule: Schedule) -> Result<Farm, Error> {
+        let mut farm = self.farm;
+        farm.task_ids = names.0;
+        farm.schedule = schedule;
         farm.restore_live()?;
         // Lanes last: whether a job may run depends on other jobs.
         let ids: Vec<JobId> = farm.jobs.keys().copied().collect();
@@ -301,44 +429,39 @@ fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
 
 impl Farm {
     /// Takes a job in, with what follows from its tasks.
-    fn restore_job(&mut self, state: JobState, mut rows: Vec<TaskRow>) -> Result<(), Error> {
+    fn restore_job(&mut self, state: JobState, tasks: Tasks) -> Result<(), Error> {
         let id = state.facts.job;
-        rows.sort_unstable_by_key(|task| task.number);
         let mut counts = TaskCounts::default();
-        let mut failures = BTreeMap::new();
-        for (position, task) in rows.iter().enumerate() {
-            if task.number as usize != position {
-                return Err(Error::Inconsistent("a job's tasks have gaps"));
-            }
+        for task in tasks.states() {
             if usize::from(task.task_type) >= self.type_names.len() {
                 return Err(Error::Inconsistent("a task has no task type"));
             }
-            if !task.retired {
+            if !task.is_retired() {
                 counts.add(task.status);
             }
-            for &worker in &task.failed_by {
-                *failures.entry((worker, task.task_type)).or_insert(0) += 1;
+        }
+        let mut failures = BTreeMap::new();
+        for (number, workers) in tasks.failed() {
+            for &worker in workers {
+                let task_type = tasks.at(number).task_type;
+                *failures.entry((worker, task_type)).or_insert(0) += 1;
             }
         }
-        let len = u32::try_from(rows.len())
-            .map_err(|_| Error::Inconsistent("a job has more tasks than numbers"))?;
+        if u32::try_from(tasks.len()).is_err() {
+            return Err(Error::Inconsistent("a job has more tasks than numbers"));
+        }
+        for (_, task_type) in &state.blocked {
+            self.intern_type(task_type);
+        }
         let job = Job {
             state,
-            tasks: task_rows::unpack(rows),
+            tasks,
             counts,
             failures,
             live: 0,
             mark: Mark::default(),
         };
-        self.schedule.add_job(&job);
-        self.schedule.add_tasks(&job, 0);
-        let blocked: Vec<(WorkerId, String)> = job.state.blocked.iter().cloned().collect();
-        for (worker, task_type) in blocked {
-            let task_type = self.intern_type(&task_type);
-            self.schedule.set_blocked(&job, worker, task_type, true);
-        }
         self.jobs.insert(id, job);
-        self.task_ids.add(&self.jobs, id, 0, len);
         Ok(())
     }
 
@@ -367,7 +490,12 @@ impl Farm {
         for worker in self.workers.values() {
             self.crew.join(worker);
         }
-        for (key, frame) in &self.frames {
+        let mut workers = std::mem::take(&mut self.workers);
+        for worker in workers.values_mut() {
+            worker.types = self.types_of(&worker.task_types);
+        }
+        self.workers = workers;
+        for (key, frame) in self.frames.iter() {
             *self.frames_of.entry((frame.job, key.shot)).or_default() += 1;
         }
         Ok(())

@@ -49,7 +49,7 @@ impl TaskIndex {
     pub(crate) fn add(&mut self, jobs: &Jobs, job: JobId, first_number: u32, len: u32) {
         if self.next_slot.checked_add(len).is_none() {
             // Four thousand million tasks came and went: those that are there move together.
-            self.rebuild(jobs);
+            *self = Self::of(jobs);
             return;
         }
         self.add_stretch(
@@ -71,10 +71,8 @@ impl TaskIndex {
         self.stretches.insert(start, stretch);
         self.next_slot = start.saturating_add(stretch.len);
         let stretches = &self.stretches;
-        for offset in 0..stretch.len {
-            let Some(id) = tasks.uuid(stretch.first_number + offset) else {
-                continue;
-            };
+        let names = tasks.uuids_from(stretch.first_number);
+        for (offset, id) in (0..stretch.len).zip(names) {
             let hash = hash_of(id);
             self.parts[part_of(hash)].insert_unique(hash, start + offset, |&slot| {
                 name_at(stretches, jobs, slot).map_or(0, hash_of)
@@ -101,19 +99,41 @@ impl TaskIndex {
         self.stretches.retain(|_, stretch| stretch.job != job);
     }
 
-    fn rebuild(&mut self, jobs: &Jobs) {
-        *self = Self::default();
-        for (&id, job) in jobs {
-            let len = u32::try_from(job.tasks.len()).expect("numbers are u32");
-            self.add_stretch(
-                jobs,
-                Stretch {
-                    job: id,
-                    first_number: 0,
-                    len,
-                },
-            );
+    /// The index of all tasks that are there. Each part is filled by itself: a part fits a cache
+    /// of the processor, the whole does not.
+    pub(crate) fn of(jobs: &Jobs) -> Self {
+        let mut index = Self::default();
+        let mut of_part: Vec<Vec<(u64, u32)>> = vec![Vec::new(); PARTS];
+        let count: usize = jobs.values().map(|job| job.tasks.len()).sum();
+        for part in &mut of_part {
+            part.reserve(count / PARTS + count / PARTS / 8 + 8);
         }
+        for (&job, of_job) in jobs {
+            let len = u32::try_from(of_job.tasks.len()).expect("numbers are u32");
+            let start = index.next_slot;
+            let first_number = 0;
+            let stretch = Stretch {
+                job,
+                first_number,
+                len,
+            };
+            index.stretches.insert(start, stretch);
+            index.next_slot = start.saturating_add(len);
+            for (slot, id) in (start..).zip(of_job.tasks.uuids_from(0)) {
+                let hash = hash_of(id);
+                of_part[part_of(hash)].push((hash, slot));
+            }
+        }
+        let fill = |entries: Vec<(u64, u32)>| {
+            let mut part = HashTable::with_capacity(entries.len());
+            for (hash, slot) in entries {
+                // It has room for all: nothing in it is ever moved.
+                part.insert_unique(hash, slot, |_| 0);
+            }
+            part
+        };
+        index.parts = of_part.into_iter().map(fill).collect();
+        index
     }
 
     /// The job and the number of the task with this name.

@@ -1,77 +1,127 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A task as a checkpoint's row holds it, and the way back into a job's packed tasks.
+//! A job's packed tasks as bytes of a checkpoint, and back.
 //!
-//! Written is [`crate::Task`]; this is the same shape for reading.
+//! Fixed widths in the order in which they lie in memory: a start decodes a million tasks and
+//! people wait for it. What never changes about a run of tasks is one row, so that it is written
+//! once; what changes is in blocks of its own, and what few tasks have is one row for the job.
 
-use serde::Deserialize;
 use smallvec::SmallVec;
 
 use crate::{
-    AttemptId, Lsn, NewTask, TaskId, TaskStatus, Tasks, WorkerId, frames::FrameRanges,
-    tasks::TaskState,
+    AttemptId, Lsn, TaskStatus, WorkerId,
+    new_tasks::NewTasks,
+    rows::Error,
+    tasks::{States, TaskState},
 };
 
-/// A task, owned.
-#[derive(Debug, Deserialize)]
-pub(crate) struct TaskRow {
-    pub(crate) number: u32,
-    uuid: TaskId,
-    /// Follows from the number; a row says it because readers of rows may.
-    #[expect(dead_code, reason = "it is part of the row's shape")]
-    index: u32,
-    generation: u32,
-    pub(crate) task_type: u16,
-    priority: i32,
-    pub(crate) status: TaskStatus,
-    content_hash: [u8; 32],
-    depends_on: Vec<u32>,
-    frames: FrameRanges,
-    steps_total: u32,
-    steps_completed: u32,
-    pub(crate) failed_by: SmallVec<[WorkerId; 1]>,
-    attempt: Option<AttemptId>,
-    last_worker: Option<WorkerId>,
-    attempts_ended: u32,
-    last_ended: Option<(AttemptId, bool)>,
-    pub(crate) retired: bool,
-    changed_at: Lsn,
-}
+/// Bytes of a task's state.
+pub(crate) const STATE_BYTES: usize = 56;
 
-/// Packs a job's tasks, which are sorted and without gaps, generation by generation.
-pub(crate) fn unpack(rows: Vec<TaskRow>) -> Tasks {
-    let mut tasks = Tasks::default();
-    for run in rows.chunk_by(|one, next| one.generation == next.generation) {
-        let facts = run.iter().map(|row| NewTask {
-            uuid: row.uuid,
-            task_type: row.task_type,
-            priority: row.priority,
-            depends_on: row.depends_on.clone(),
-            frames: row.frames.clone(),
-            steps_total: row.steps_total,
-            content_hash: row.content_hash,
-        });
-        let states = run.iter().map(state).collect();
-        tasks.push(run[0].generation, facts.collect(), states);
-        for row in run {
-            let mut task = tasks.change(row.number).expect("it was just put in");
-            if row.attempt.is_some() {
-                task.set_attempt(row.attempt);
-            }
-            for &worker in &row.failed_by {
-                task.add_failed_by(worker);
-            }
-        }
+const SHORT: Error = Error::Inconsistent("a row of tasks is cut short");
+
+/// Takes fixed widths from the front of bytes.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl Fields<'_> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (&field, rest) = self.0.split_first_chunk::<N>().ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(field)
     }
-    tasks
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Error> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Error> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, Error> {
+        self.take().map(i32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Error> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn uuid(&mut self) -> Result<uuid::Uuid, Error> {
+        self.take().map(uuid::Uuid::from_bytes)
+    }
 }
 
-fn state(row: &TaskRow) -> TaskState {
-    let mut state = TaskState::new(row.task_type, row.priority, row.changed_at);
-    state.status = row.status;
-    state.steps_completed = row.steps_completed;
-    state.attempts_ended = row.attempts_ended;
-    state.set_last_worker(row.last_worker);
-    state.set_last_ended(row.last_ended);
-    state.set_retired(row.retired);
-    state
+/// What is rare among a job's tasks: live attempts, and workers that failed some.
+pub(crate) type Rare = (Vec<(u32, AttemptId)>, Vec<(u32, SmallVec<[WorkerId; 1]>)>);
+
+/// A run: its generation and what never changes about its tasks.
+pub(crate) fn run_bytes(generation: u32, facts: &NewTasks) -> Vec<u8> {
+    let mut bytes = generation.to_le_bytes().to_vec();
+    facts.write(&mut bytes);
+    bytes
+}
+
+pub(crate) fn run_from(bytes: &[u8]) -> Result<(u32, NewTasks), Error> {
+    let mut fields = Fields(bytes);
+    let generation = fields.u32()?;
+    Ok((generation, NewTasks::read(&mut fields)?))
+}
+
+pub(crate) fn write_state(state: &TaskState, bytes: &mut Vec<u8>) {
+    let (lsn, job_epoch, incarnation) = {
+        let ended = state.last_ended;
+        (ended.lsn, ended.job_epoch, ended.incarnation)
+    };
+    bytes.extend_from_slice(&state.changed_at.get().to_le_bytes());
+    bytes.extend_from_slice(&lsn.get().to_le_bytes());
+    bytes.extend_from_slice(&job_epoch.to_le_bytes());
+    bytes.extend_from_slice(&incarnation.to_le_bytes());
+    bytes.extend_from_slice(state.last_worker.uuid().as_bytes());
+    bytes.extend_from_slice(&state.priority.to_le_bytes());
+    bytes.extend_from_slice(&state.steps_completed.to_le_bytes());
+    bytes.extend_from_slice(&state.attempts_ended.to_le_bytes());
+    bytes.extend_from_slice(&state.task_type.to_le_bytes());
+    bytes.push(state.status as u8);
+    bytes.push(state.lasting_flags());
+}
+
+/// The states of a block of tasks.
+pub(crate) fn read_states(bytes: &[u8]) -> Result<States, Error> {
+    let (rows, rest) = bytes.as_chunks::<STATE_BYTES>();
+    if !rest.is_empty() {
+        return Err(SHORT);
+    }
+    if rows.iter().any(|row| status_of(row).is_none()) {
+        return Err(Error::Inconsistent("a task has no status"));
+    }
+    Ok(rows.iter().map(read_state).collect())
+}
+
+/// Place of the status in a row; the flags follow it.
+const STATUS_AT: usize = STATE_BYTES - 2;
+
+fn status_of(row: &[u8; STATE_BYTES]) -> Option<TaskStatus> {
+    let mut known = TaskStatus::ALL.iter().copied();
+    known.find(|known| *known as u8 == row[STATUS_AT])
+}
+
+fn read_state(row: &[u8; STATE_BYTES]) -> TaskState {
+    const WIDE: &str = "a row is as wide as its fields";
+    let fields = &mut Fields(row);
+    let changed_at = Lsn::new(fields.u64().expect(WIDE));
+    let last_ended = AttemptId {
+        lsn: Lsn::new(fields.u64().expect(WIDE)),
+        job_epoch: fields.u32().expect(WIDE),
+        incarnation: fields.u32().expect(WIDE),
+    };
+    TaskState {
+        changed_at,
+        last_ended,
+        last_worker: WorkerId::new(fields.uuid().expect(WIDE)),
+        priority: fields.i32().expect(WIDE),
+        steps_completed: fields.u32().expect(WIDE),
+        attempts_ended: fields.u32().expect(WIDE),
+        task_type: fields.u16().expect(WIDE),
+        status: status_of(row).expect("every row's status was looked at"),
+        flags: row[STATUS_AT + 1],
+    }
 }

@@ -5,14 +5,14 @@
 //! folded them. What every task has and changes is a fixed row; what few tasks have at a time (a
 //! live attempt, workers that failed it) lies beside. A [`Task`] is put together when asked for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use smallvec::SmallVec;
 
 use crate::{
     AttemptId, Lsn, TaskId, TaskStatus, WorkerId, event::StepsChange, frames::FramesView,
-    new_tasks::NewTasks,
+    new_tasks::NewTasks, rows, task_rows::Rare,
 };
 
 /// A task of a job, as it stands.
@@ -33,6 +33,7 @@ pub struct Task<'a> {
     /// Where it stands.
     pub status: TaskStatus,
     /// Hash of what it does; equal hashes do equal work.
+    #[serde(serialize_with = "crate::codec::raw_bytes::serialize")]
     pub content_hash: &'a [u8; 32],
     /// Numbers of the tasks that must be completed first.
     pub depends_on: &'a [u32],
@@ -69,17 +70,17 @@ mod flag {
 }
 
 /// What changes about a task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskState {
     pub(crate) changed_at: Lsn,
-    last_ended: AttemptId,
-    last_worker: WorkerId,
+    pub(crate) last_ended: AttemptId,
+    pub(crate) last_worker: WorkerId,
     pub(crate) priority: i32,
     pub(crate) steps_completed: u32,
     pub(crate) attempts_ended: u32,
-    task_type: u16,
+    pub(crate) task_type: u16,
     pub(crate) status: TaskStatus,
-    flags: u8,
+    pub(crate) flags: u8,
 }
 
 const _: () = assert!(
@@ -107,6 +108,15 @@ impl TaskState {
         }
     }
 
+    /// The flags that are about the task.
+    pub(crate) const fn lasting_flags(&self) -> u8 {
+        self.flags & !flag::UNSETTLED
+    }
+
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.has(flag::RETIRED)
+    }
+
     const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -131,11 +141,22 @@ impl TaskState {
             self.put(flag::ENDED_BY_OWN_REPORT, own_report);
         }
     }
-
-    pub(crate) const fn set_retired(&mut self, retired: bool) {
-        self.put(flag::RETIRED, retired);
-    }
 }
+
+/// All of a task that changes, as it was at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskBefore {
+    state: TaskState,
+    attempt: Option<AttemptId>,
+    failed_by: SmallVec<[WorkerId; 1]>,
+}
+
+/// Neighbouring tasks whose changing part copies of a farm share until one of them changes: few
+/// enough that the change copies little, many enough that a copy of the farm costs little.
+pub(crate) const SHARED_TASKS: usize = 256;
+
+/// What changes about some neighbouring tasks.
+pub(crate) type States = Arc<[TaskState]>;
 
 /// Tasks that came together.
 #[derive(Clone, Debug)]
@@ -143,7 +164,6 @@ struct Run {
     first: u32,
     generation: u32,
     facts: NewTasks,
-    states: Box<[TaskState]>,
 }
 
 /// The tasks of one job; a task's place is its number.
@@ -151,6 +171,8 @@ struct Run {
 pub struct Tasks {
     /// By first number, without gaps.
     runs: Vec<Run>,
+    /// By number; all but the last have [`SHARED_TASKS`].
+    states: Vec<States>,
     len: u32,
     attempts: BTreeMap<u32, AttemptId>,
     failed_by: BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
@@ -167,11 +189,18 @@ impl Tasks {
         self.len == 0
     }
 
+    /// The run of a task, and its place there.
     fn place(&self, number: u32) -> Option<(&Run, usize)> {
         let after = self.runs.partition_point(|run| run.first <= number);
         let run = self.runs.get(after.checked_sub(1)?)?;
         let place = (number - run.first) as usize;
-        (place < run.states.len()).then_some((run, place))
+        (place < run.facts.len()).then_some((run, place))
+    }
+
+    fn state(&self, number: u32) -> Option<&TaskState> {
+        let number = number as usize;
+        let block = self.states.get(number / SHARED_TASKS)?;
+        block.get(number % SHARED_TASKS)
     }
 
     /// The task with this number.
@@ -194,7 +223,7 @@ impl Tasks {
     pub fn iter(&self) -> impl Iterator<Item = Task<'_>> + Clone {
         self.runs
             .iter()
-            .flat_map(|run| (0..run.states.len()).map(|place| self.view(run, place)))
+            .flat_map(|run| (0..run.facts.len()).map(|place| self.view(run, place)))
     }
 
     /// The tasks from one number to another, both included; nothing where they are not all there.
@@ -206,8 +235,7 @@ impl Tasks {
 
     /// The status of a task.
     pub fn status(&self, number: u32) -> Option<TaskStatus> {
-        self.place(number)
-            .map(|(run, place)| run.states[place].status)
+        self.state(number).map(|state| state.status)
     }
 
     /// The numbers of the tasks that are being run, and the attempts.
@@ -227,11 +255,71 @@ impl Tasks {
         run.facts.uuid(place)
     }
 
+    /// The names of the tasks from a number on.
+    pub(crate) fn uuids_from(&self, first: u32) -> impl Iterator<Item = TaskId> {
+        let begin = self.runs.partition_point(|run| run.first <= first);
+        let runs = &self.runs[begin.saturating_sub(1)..];
+        let skipped = runs.first().map_or(0, |run| (first - run.first) as usize);
+        (runs.iter())
+            .flat_map(|run| run.facts.uuids())
+            .skip(skipped)
+    }
+
+    /// The tasks that wait for others, and for which.
+    pub(crate) fn dependent(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        (self.runs.iter())
+            .filter(|run| run.facts.has_dependent())
+            .flat_map(|run| {
+                let numbers = run.first..;
+                numbers.zip(run.facts.iter().map(|facts| facts.depends_on))
+            })
+            .filter(|(_, depends_on)| !depends_on.is_empty())
+    }
+
     fn view<'a>(&'a self, run: &'a Run, place: usize) -> Task<'a> {
-        let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
-        let state = &run.states[place];
         let number = run.first + u32::try_from(place).expect("numbers are u32");
+        let state = (self.state(number)).expect("there is a state for each task of each run");
         let rare = |has: bool| has.then_some(&number);
+        let attempt = rare(!self.attempts.is_empty())
+            .and_then(|number| self.attempts.get(number))
+            .copied();
+        let failed_by = rare(!self.failed_by.is_empty())
+            .and_then(|number| self.failed_by.get(number))
+            .map_or(&[][..], SmallVec::as_slice);
+        Self::task(run, place, state, attempt, failed_by)
+    }
+
+    /// The task as it was.
+    pub(crate) fn as_it_was<'a>(&'a self, number: u32, before: &'a TaskBefore) -> Option<Task<'a>> {
+        let (run, place) = self.place(number)?;
+        let TaskBefore {
+            state,
+            attempt,
+            failed_by,
+        } = before;
+        Some(Self::task(run, place, state, *attempt, failed_by))
+    }
+
+    /// What has to be known of a task to tell later how it was.
+    pub(crate) fn before(&self, number: u32) -> Option<TaskBefore> {
+        let (run, place) = self.place(number)?;
+        let task = self.view(run, place);
+        Some(TaskBefore {
+            state: *self.state(number)?,
+            attempt: task.attempt,
+            failed_by: SmallVec::from_slice(task.failed_by),
+        })
+    }
+
+    fn task<'a>(
+        run: &'a Run,
+        place: usize,
+        state: &TaskState,
+        attempt: Option<AttemptId>,
+        failed_by: &'a [WorkerId],
+    ) -> Task<'a> {
+        let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
+        let number = run.first + u32::try_from(place).expect("numbers are u32");
         Task {
             number,
             uuid: facts.uuid,
@@ -245,12 +333,8 @@ impl Tasks {
             frames: facts.frames,
             steps_total: facts.steps_total,
             steps_completed: state.steps_completed,
-            failed_by: rare(!self.failed_by.is_empty())
-                .and_then(|number| self.failed_by.get(number))
-                .map_or(&[], SmallVec::as_slice),
-            attempt: rare(!self.attempts.is_empty())
-                .and_then(|number| self.attempts.get(number))
-                .copied(),
+            failed_by,
+            attempt,
             last_worker: state
                 .has(flag::HAS_LAST_WORKER)
                 .then_some(state.last_worker),
@@ -262,36 +346,131 @@ impl Tasks {
         }
     }
 
+    /// The runs in which the tasks came: first number, generation, and what never changes.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, u32, &NewTasks)> {
+        (self.runs.iter()).map(|run| (run.first, run.generation, &run.facts))
+    }
+
+    /// What changes about each task, in order.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &TaskState> {
+        self.states.iter().flat_map(|block| block.iter())
+    }
+
+    /// What few tasks have.
+    pub(crate) fn rare(&self) -> Rare {
+        (
+            (self.attempts.iter())
+                .map(|(&number, &attempt)| (number, attempt))
+                .collect(),
+            (self.failed_by.iter())
+                .map(|(&number, workers)| (number, workers.clone()))
+                .collect(),
+        )
+    }
+
+    /// Puts back what few tasks have.
+    fn put_rare(&mut self, rare: Rare) -> Result<(), rows::Error> {
+        let (attempts, failed_by) = rare;
+        self.attempts = attempts.into_iter().collect();
+        self.failed_by = failed_by.into_iter().collect();
+        let highest = [
+            self.attempts.keys().next_back(),
+            self.failed_by.keys().next_back(),
+        ];
+        if highest
+            .into_iter()
+            .flatten()
+            .any(|&number| number >= self.len)
+        {
+            return Err(rows::Error::Inconsistent(
+                "a job lacks a task that something happens to",
+            ));
+        }
+        Ok(())
+    }
+
     /// Takes a run in. `states` has one for each of the run's tasks.
-    pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: Vec<TaskState>) {
+    pub(crate) fn push(&mut self, generation: u32, facts: NewTasks, states: &[TaskState]) {
         debug_assert_eq!(facts.len(), states.len(), "each task has a state");
+        // The last block is filled up, and so made anew.
+        let open = match self.states.pop() {
+            Some(full) if full.len() == SHARED_TASKS => {
+                self.states.push(full);
+                Arc::default()
+            }
+            Some(open) => open,
+            None => Arc::default(),
+        };
+        let (fits, rest) = states.split_at(states.len().min(SHARED_TASKS - open.len()));
+        if !open.is_empty() || !fits.is_empty() {
+            self.states.push([&*open, fits].concat().into());
+        }
+        self.states.extend(rest.chunks(SHARED_TASKS).map(Arc::from));
+        self.push_run(generation, facts);
+    }
+
+    fn push_run(&mut self, generation: u32, facts: NewTasks) {
         let first = self.len;
-        self.len += u32::try_from(states.len()).expect("numbers are u32");
+        self.len += u32::try_from(facts.len()).expect("numbers are u32");
         self.runs.push(Run {
             first,
             generation,
             facts,
-            states: states.into_boxed_slice(),
         });
+    }
+
+    /// Puts tasks together from what a checkpoint held: runs and states, both by first number.
+    pub(crate) fn restore(
+        runs: impl Iterator<Item = (u32, (u32, NewTasks))>,
+        blocks: impl Iterator<Item = (u32, States)>,
+        rare: Rare,
+    ) -> Result<Self, rows::Error> {
+        const GAPS: rows::Error = rows::Error::Inconsistent("a job's tasks have gaps");
+        let mut tasks = Self::default();
+        for (first, (generation, facts)) in runs {
+            let end = u32::try_from(facts.len())
+                .ok()
+                .and_then(|len| first.checked_add(len));
+            if first != tasks.len || end.is_none() {
+                return Err(GAPS);
+            }
+            tasks.push_run(generation, facts);
+        }
+        let mut states = 0;
+        for (first, block) in blocks {
+            if first as usize != states || states % SHARED_TASKS != 0 {
+                return Err(GAPS);
+            }
+            states += block.len();
+            if block.is_empty() || block.len() > SHARED_TASKS {
+                return Err(GAPS);
+            }
+            tasks.states.push(block);
+        }
+        if states != tasks.len() {
+            return Err(GAPS);
+        }
+        tasks.put_rare(rare)?;
+        Ok(tasks)
     }
 
     /// What changes about a task.
     pub(crate) fn state_mut(&mut self, number: u32) -> Option<&mut TaskState> {
-        let after = self.runs.partition_point(|run| run.first <= number);
-        let run = self.runs.get_mut(after.checked_sub(1)?)?;
-        run.states.get_mut((number - run.first) as usize)
+        let number = number as usize;
+        let block = self.states.get_mut(number / SHARED_TASKS)?;
+        Arc::make_mut(block).get_mut(number % SHARED_TASKS)
     }
 
     /// A task to be changed.
     pub(crate) fn change(&mut self, number: u32) -> Option<TaskChange<'_>> {
         let (run, place) = self.place(number)?;
         let steps_total = run.facts.get(place)?.steps_total;
-        let after = self.runs.partition_point(|run| run.first <= number);
-        let run = self.runs.get_mut(after.checked_sub(1)?)?;
+        let at = number as usize;
+        let block = self.states.get_mut(at / SHARED_TASKS)?;
         Some(TaskChange {
             number,
             steps_total,
-            state: &mut run.states[place],
+            state: Arc::make_mut(block).get_mut(at % SHARED_TASKS)?,
             attempts: &mut self.attempts,
             failed_by: &mut self.failed_by,
         })
@@ -308,7 +487,7 @@ impl Tasks {
     }
 
     pub(crate) fn is_unsettled(&self, number: u32) -> bool {
-        (self.place(number)).is_some_and(|(run, place)| run.states[place].has(flag::UNSETTLED))
+        (self.state(number)).is_some_and(|state| state.has(flag::UNSETTLED))
     }
 }
 

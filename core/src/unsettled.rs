@@ -3,21 +3,48 @@
 //!
 //! A leaf costs a hash; an entity that changes often would pay two for each change. So the first
 //! change takes the old leaf out and notes the entity here; its leaf goes back in when this list
-//! has grown long. The digest is the same at every moment: whoever asks for it gets the sum with
-//! what is listed here added up.
+//! has grown long. Of a task, the dearest and most frequent, how it was is noted instead, and both
+//! its hashes are due later. The digest is the same at every moment: whoever asks for it gets the
+//! sum with what is listed here added up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     AttemptId, Farm, JobId, WorkerId,
     digest::{Domain, Leaf, SetHash},
-    entity::{Attempt, Frame, FrameKey, Job, Worker},
+    entity::{Attempt, FrameKey, FrameTable, Job, Worker},
     farm::{job_leaf, task_leaf},
+    tasks::TaskBefore,
 };
 
 /// How many of each sort of entity wait here at most. Enough for what a farm of ten thousand
 /// workers has in hand, few enough that asking for the digest takes milliseconds.
 const WAITING_MAX: usize = 16 << 10;
+
+/// One in so many of those that may wait are settled together. One decision in a few hundred
+/// pays for it, some hundred microseconds, and the others nothing; one leaf each time would be a
+/// fifth of every decision, because what it hashes was last looked at long ago.
+const BULK_SHARE: usize = 64;
+
+/// A task that waits.
+#[derive(Clone, Debug)]
+struct WaitingTask {
+    job: JobId,
+    number: u32,
+    /// How it was when its leaf was last in the sum; nothing if it never was. The leaf of that
+    /// is in the sum still.
+    before: Option<TaskBefore>,
+}
+
+impl WaitingTask {
+    /// Takes the leaf of how the task was out of the sum.
+    fn remove_before(&self, hash: &mut SetHash, job: &Job) {
+        let before = self.before.as_ref();
+        if let Some(task) = before.and_then(|before| job.tasks.as_it_was(self.number, before)) {
+            hash.remove(task_leaf(job, &task));
+        }
+    }
+}
 
 /// Stands in an entity: its leaf waits. It says nothing about the entity itself, so two that
 /// differ in it are equal.
@@ -45,7 +72,7 @@ pub(crate) struct Unsettled {
     /// How many of each sort wait at most.
     max: usize,
     // First come, first settled. Each entity is marked while it stands here.
-    tasks: VecDeque<(JobId, u32)>,
+    tasks: VecDeque<WaitingTask>,
     jobs: VecDeque<JobId>,
     frames: VecDeque<FrameKey>,
     workers: VecDeque<WorkerId>,
@@ -98,21 +125,34 @@ impl Unsettled {
         }
         // Another job may come that has the same id.
         if waited {
-            self.tasks.retain(|(job, _)| *job != id);
+            self.tasks.retain(|waiting| {
+                if waiting.job == id {
+                    waiting.remove_before(hash, job);
+                }
+                waiting.job != id
+            });
         }
     }
 
     /// A task that has just been put into its job.
     pub(crate) fn new_task(&mut self, job: &mut Job, number: u32) {
-        job.tasks.set_unsettled(number, true);
-        self.tasks.push_back((job.state.facts.job, number));
+        self.task_waits(job, number, None);
     }
 
-    pub(crate) fn task_changes(&mut self, hash: &mut SetHash, job: &mut Job, number: u32) {
+    pub(crate) fn task_changes(&mut self, job: &mut Job, number: u32) {
         if !job.tasks.is_unsettled(number) {
-            hash.remove(task_leaf(job, &job.tasks.at(number)));
-            self.new_task(job, number);
+            let before = job.tasks.before(number);
+            self.task_waits(job, number, before);
         }
+    }
+
+    fn task_waits(&mut self, job: &mut Job, number: u32, before: Option<TaskBefore>) {
+        job.tasks.set_unsettled(number, true);
+        self.tasks.push_back(WaitingTask {
+            job: job.state.facts.job,
+            number,
+            before,
+        });
     }
 
     pub(crate) fn new_attempt(&mut self, id: AttemptId) {
@@ -131,31 +171,46 @@ impl Unsettled {
         }
     }
 
-    pub(crate) fn new_frame(&mut self, key: &FrameKey, frame: &mut Frame) {
-        if frame.mark.set() {
+    /// A frame that has just been put into the table.
+    pub(crate) fn new_frame(&mut self, key: &FrameKey, frames: &mut FrameTable) {
+        if !frames.set_unsettled(key, true) {
             self.frames.push_back(key.clone());
         }
     }
 
-    pub(crate) fn frame_changes(&mut self, hash: &mut SetHash, key: &FrameKey, frame: &mut Frame) {
-        if !frame.mark.0 {
-            hash.remove(Leaf::of(Domain::Frame, &(key, &*frame)));
-            self.new_frame(key, frame);
+    pub(crate) fn frame_changes(
+        &mut self,
+        hash: &mut SetHash,
+        key: &FrameKey,
+        frames: &mut FrameTable,
+    ) {
+        let Some(frame) = frames.get(key) else {
+            debug_assert!(false, "an event names a frame that is not there");
+            return;
+        };
+        if !frames.is_unsettled(key) {
+            hash.remove(Leaf::of(Domain::Frame, &(key, &frame)));
+            self.new_frame(key, frames);
         }
     }
 
-    /// Frames that are gone already. A key that comes again is another entity's.
-    pub(crate) fn frames_went(&mut self, hash: &mut SetHash, gone: &BTreeMap<FrameKey, Frame>) {
+    /// Takes frames out. A key that comes again is another entity's.
+    pub(crate) fn frames_go(
+        &mut self,
+        hash: &mut SetHash,
+        keys: &BTreeSet<FrameKey>,
+        frames: &mut FrameTable,
+    ) {
         let mut waited = false;
-        for (key, frame) in gone {
-            if frame.mark.0 {
-                waited = true;
-            } else {
-                hash.remove(Leaf::of(Domain::Frame, &(key, frame)));
+        for key in keys {
+            let waits = frames.is_unsettled(key);
+            waited |= waits;
+            if let Some(frame) = frames.remove(key).filter(|_| !waits) {
+                hash.remove(Leaf::of(Domain::Frame, &(key, &frame)));
             }
         }
         if waited {
-            self.frames.retain(|key| !gone.contains_key(key));
+            self.frames.retain(|key| !keys.contains(key));
         }
     }
 
@@ -177,9 +232,10 @@ impl Farm {
     /// The sum behind the digest, for combining several journals into one root.
     pub fn set_hash(&self) -> SetHash {
         let (mut hash, waiting) = (self.hash, &self.unsettled);
-        for (id, number) in &waiting.tasks {
-            let job = &self.jobs[id];
-            hash.add(task_leaf(job, &job.tasks.at(*number)));
+        for task in &waiting.tasks {
+            let job = &self.jobs[&task.job];
+            task.remove_before(&mut hash, job);
+            hash.add(task_leaf(job, &job.tasks.at(task.number)));
         }
         for id in &waiting.jobs {
             hash.add(job_leaf(&self.jobs[id]));
@@ -188,7 +244,9 @@ impl Farm {
             hash.add(Leaf::of(Domain::Attempt, &self.attempts[id]));
         }
         for key in &waiting.frames {
-            hash.add(Leaf::of(Domain::Frame, &(key, &self.frames[key])));
+            if let Some(frame) = self.frames.get(key) {
+                hash.add(Leaf::of(Domain::Frame, &(key, &frame)));
+            }
         }
         for id in &waiting.workers {
             hash.add(Leaf::of(Domain::Worker, &self.workers[id]));
@@ -200,19 +258,31 @@ impl Farm {
     /// same whatever the number: fewer make it quicker to ask for, more make a long fold quicker.
     pub fn settle_beyond(&mut self, max: usize) {
         self.unsettled.max = max;
-        self.settle_excess();
+        self.settle_all_excess();
     }
 
-    /// Puts leaves back into the sum where more wait than may. What one event adds is what this
-    /// takes away, so no event pays for many others.
+    /// Puts leaves back into the sum where too many more wait than may, a bulk at a time.
     pub(crate) fn settle_excess(&mut self) {
+        let waiting = &self.unsettled;
+        let most = (waiting.tasks.len())
+            .max(waiting.jobs.len())
+            .max(waiting.frames.len())
+            .max(waiting.workers.len())
+            .max(waiting.attempts.len());
+        if most > waiting.max.saturating_add(waiting.max / BULK_SHARE) {
+            self.settle_all_excess();
+        }
+    }
+
+    fn settle_all_excess(&mut self) {
         let (hash, waiting) = (&mut self.hash, &mut self.unsettled);
         while waiting.tasks.len() > waiting.max {
-            if let Some((id, number)) = waiting.tasks.pop_front()
-                && let Some(job) = self.jobs.get_mut(&id)
+            if let Some(task) = waiting.tasks.pop_front()
+                && let Some(job) = self.jobs.get_mut(&task.job)
             {
-                hash.add(task_leaf(job, &job.tasks.at(number)));
-                job.tasks.set_unsettled(number, false);
+                task.remove_before(hash, job);
+                hash.add(task_leaf(job, &job.tasks.at(task.number)));
+                job.tasks.set_unsettled(task.number, false);
             }
         }
         while waiting.jobs.len() > waiting.max {
@@ -223,10 +293,10 @@ impl Farm {
         }
         while waiting.frames.len() > waiting.max {
             if let Some(key) = waiting.frames.pop_front()
-                && let Some(frame) = self.frames.get_mut(&key)
+                && let Some(frame) = self.frames.get(&key)
             {
-                hash.add(Leaf::of(Domain::Frame, &(&key, &*frame)));
-                frame.mark = Mark(false);
+                hash.add(Leaf::of(Domain::Frame, &(&key, &frame)));
+                self.frames.set_unsettled(&key, false);
             }
         }
         while waiting.workers.len() > waiting.max {

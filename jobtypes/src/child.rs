@@ -5,7 +5,11 @@
 //! and on Linux it does not outlive who ordered. Who ordered, and what is made of a process that
 //! dies, is `isolation`'s part.
 
-use std::io::{BufWriter, Read as _, Write as _};
+use std::{
+    cell::{Cell, RefCell},
+    io::{BufWriter, Read as _, Write as _},
+    rc::Rc,
+};
 
 use crate::{
     compiler::{self, Place},
@@ -46,29 +50,42 @@ pub fn run_script_for_parent() -> u8 {
 }
 
 fn answer(order: &Order<'_>, options: &Options) -> std::io::Result<()> {
-    let mut stdout = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    wire::write_mark(&mut stdout)?;
-    stdout.flush()?;
+    let stdout = BufWriter::with_capacity(1 << 16, std::io::stdout());
+    let stdout = Rc::new(RefCell::new(stdout));
+    wire::write_mark(&mut *stdout.borrow_mut())?;
+    stdout.borrow_mut().flush()?;
     let (script, sources) = order.script_and_sources();
     match &order.work {
         Work::Declare => {
             let declared = compiler::declare(&script, &sources, options, Place::Child);
-            wire::write_mark(&mut stdout)?;
-            wire::write_declared(&mut stdout, declared)?;
+            let mut stdout = stdout.borrow_mut();
+            wire::write_mark(&mut *stdout)?;
+            wire::write_declared(&mut *stdout, declared)?;
         }
         Work::Compile(job) => {
+            let count = Rc::new(Cell::new(0));
+            let (sent, to) = (Rc::clone(&count), Rc::clone(&stdout));
+            let early = Box::new(move |task: &_| {
+                // Who ordered is gone, then: the answer says so once more.
+                if wire::write_early(&mut *to.borrow_mut(), task).is_ok() {
+                    sent.set(sent.get() + 1);
+                }
+            });
             let compiled = match job.submitted() {
-                Some(job) => compiler::compile(&script, &sources, options, job, Place::Child),
+                Some(job) => {
+                    compiler::compile(&script, &sources, options, job, Place::Child, Some(early))
+                }
                 None => Err(Error::InvalidJobType {
                     script: script.path,
                     problem: "the time of its submission is out of range".to_owned(),
                 }),
             };
-            wire::write_mark(&mut stdout)?;
-            wire::write_compiled(&mut stdout, compiled)?;
+            let mut stdout = stdout.borrow_mut();
+            wire::write_mark(&mut *stdout)?;
+            wire::write_compiled(&mut *stdout, compiled, count.get())?;
         }
     }
-    stdout.flush()
+    stdout.borrow_mut().flush()
 }
 
 /// The limit that holds whatever the script does inside the engine's own code. Where one cannot

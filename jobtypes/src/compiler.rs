@@ -17,7 +17,7 @@ use crate::{
     environment::{self, Environment},
     error::Error,
     export, graph,
-    host::{self, Dependency, Host, TaskDraft},
+    host::{self, Dependency, Early, Host, TaskDraft},
     job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
@@ -53,7 +53,7 @@ pub(crate) fn declare(
 ) -> Result<AvailableJobType, Error> {
     let time_max = options.load_time_max;
     sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
-        let (environment, _) = start(ctx, script, sources, options, brake, place)?;
+        let (environment, _) = start(ctx, script, sources, options, brake, place, None)?;
         let compile: JsValue<'_> = global(ctx, "compileJob")?;
         if !compile.is_function() {
             return Err(invalid(script, "it defines no function compileJob(job)").into());
@@ -77,18 +77,20 @@ pub(crate) fn declare(
     })
 }
 
-/// Compiles a job with a script.
+/// Compiles a job with a script. `early` is shown tasks while the script runs: the first ones, in
+/// order, up to one that waits for a task that is not added yet.
 pub(crate) fn compile(
     script: &SourceFile,
     sources: &Sources,
     options: &Options,
     job: SubmittedJob,
     place: Place,
+    early: Option<Early>,
 ) -> Result<CompiledJob, Error> {
     let time_max = options.compile_time_max;
     let (fields, drafts, places) =
         sandbox::run(&script.path, options, time_max, place, |ctx, brake| {
-            let (environment, host) = start(ctx, script, sources, options, brake, place)?;
+            let (environment, host) = start(ctx, script, sources, options, brake, place, early)?;
             let fields = run_compile_job(ctx, &environment, &host, &job, brake);
             // A limit that was met comes before whatever the script made of it.
             if let Some(fatal) = host.take_fatal() {
@@ -125,6 +127,7 @@ fn start<'js>(
     options: &Options,
     brake: &Brake,
     place: Place,
+    early: Option<Early>,
 ) -> Result<(Environment<'js>, Rc<Host>), Stop> {
     let sources = Rc::new(sources.clone());
     let host = Rc::new(Host::new(
@@ -133,6 +136,7 @@ fn start<'js>(
         options,
         brake.clone(),
         place,
+        early,
     ));
     let environment = environment::install(ctx, &host)?;
     let mut evaluation = EvalOptions::default();
@@ -244,9 +248,7 @@ fn finish_task(
             },
         });
     }
-    // The script's order is kept; a dependency that was added twice is one.
-    let mut known = std::collections::HashSet::with_capacity(depends_on.len());
-    depends_on.retain(|place| known.insert(*place));
+    once_each(&mut depends_on);
     Ok(CompiledTask {
         uuid: draft.uuid,
         name: draft.name,
@@ -257,4 +259,13 @@ fn finish_task(
         commands_json: draft.commands_json,
         steps_total: draft.steps_total,
     })
+}
+
+/// The script's order is kept; a dependency that was added twice is one.
+pub(crate) fn once_each(places: &mut Vec<usize>) {
+    if places.is_sorted_by(|one, next| one < next) {
+        return;
+    }
+    let mut known = std::collections::HashSet::with_capacity(places.len());
+    places.retain(|place| known.insert(*place));
 }

@@ -66,6 +66,9 @@ pub(crate) enum Dependency {
     Later(Uuid, String),
 }
 
+/// Who wants each task as soon as it is added and needs nothing of what comes later.
+pub(crate) type Early = Box<dyn FnMut(&TaskDraft)>;
+
 /// State shared by the native functions of one run.
 pub(crate) struct Host {
     script: String,
@@ -77,6 +80,8 @@ pub(crate) struct Host {
     brake: Brake,
     place: Place,
     tasks: RefCell<Vec<TaskDraft>>,
+    /// Gone with the first task that waits for one that is not added yet: order is kept.
+    early: RefCell<Option<Early>>,
     places: RefCell<HashMap<Uuid, usize>>,
     /// What is left of `output_bytes_max`.
     budget: Cell<usize>,
@@ -111,6 +116,7 @@ impl Host {
         options: &Options,
         brake: Brake,
         place: Place,
+        early: Option<Early>,
     ) -> Self {
         Self {
             script: script.to_owned(),
@@ -122,6 +128,7 @@ impl Host {
             brake,
             place,
             tasks: RefCell::default(),
+            early: RefCell::new(early),
             places: RefCell::default(),
             budget: Cell::new(options.output_bytes_max),
             fatal: RefCell::default(),
@@ -218,6 +225,14 @@ impl Host {
         if self.places.borrow_mut().insert(draft.uuid, index).is_some() {
             let message = format!("task {:?} was already added to the job", draft.name);
             return Err(Exception::throw_message(ctx, &message));
+        }
+        let mut early = self.early.borrow_mut();
+        let is_later = |other: &Dependency| matches!(other, Dependency::Later(..));
+        if early.is_some() && draft.dependencies.iter().any(is_later) {
+            *early = None;
+        }
+        if let Some(early) = early.as_mut() {
+            early(&draft);
         }
         self.tasks.borrow_mut().push(draft);
         Ok(JsValue::new_undefined(ctx.clone()))

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     error::Error,
-    job::{CompiledJob, SubmittedJob},
+    job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
     sources::{SourceFile, Sources},
@@ -83,16 +83,22 @@ pub(crate) fn declare(
         options,
         script_time_max: options.load_time_max,
     };
-    run.order(&order, wire::read_declared)
+    run.order(&order, |stdout, ran| {
+        wire::read_mark(stdout)?;
+        ran();
+        wire::read_declared(stdout)
+    })
 }
 
-/// Compiles a job with a script, in a process of its own.
+/// Compiles a job with a script, in a process of its own. Its tasks are handed over, many of them
+/// while the script still runs; they are worth nothing where an error follows.
 pub(crate) fn compile(
     program: &ChildProgram,
     script: &SourceFile,
     sources: &Sources,
     options: &Options,
     job: SubmittedJob,
+    take: &mut (dyn FnMut(CompiledTask) + Send),
 ) -> Result<CompiledJob, Error> {
     let (id, job_type) = (job.id, job.job_type.clone());
     let order = Order::new(
@@ -107,7 +113,11 @@ pub(crate) fn compile(
         options,
         script_time_max: options.compile_time_max,
     };
-    run.order(&order, |stdout| wire::read_compiled(stdout, id, job_type))
+    run.order(&order, |stdout, ran| {
+        let early = wire::read_early(stdout, take)?;
+        ran();
+        wire::read_compiled(stdout, id, job_type, early, take)
+    })
 }
 
 struct Run<'a> {
@@ -128,10 +138,11 @@ enum Told<T> {
 }
 
 impl Run<'_> {
+    /// `read` reads what comes after the script has begun, and says when it has run.
     fn order<T: Send>(
         &self,
         order: &Order<'_>,
-        read: impl FnOnce(&mut BufReader<ChildStdout>) -> Heard<T> + Send,
+        read: impl FnOnce(&mut BufReader<ChildStdout>, &dyn Fn()) -> Heard<T> + Send,
     ) -> Result<T, Error> {
         let mut child = self.start()?;
         let stdin = child.stdin.take().expect("standard input is a pipe");
@@ -148,15 +159,15 @@ impl Run<'_> {
             let errors = scope.spawn(|| self.log(BufReader::new(stderr)));
             scope.spawn(move || {
                 let mut stdout = BufReader::with_capacity(1 << 16, stdout);
-                let mark = |stdout: &mut BufReader<ChildStdout>, told| {
-                    wire::read_mark(stdout)
-                        .map(|()| teller.send(told))
-                        .is_some()
+                // The other end waits for each of these, unless it has given up.
+                let tell = |told| {
+                    let _ = teller.send(told);
                 };
-                let ran = mark(&mut stdout, Told::Started) && mark(&mut stdout, Told::Ran);
-                let answer = if ran { read(&mut stdout) } else { None };
-                // The other end waits for exactly this, unless it has given up.
-                let _ = teller.send(Told::Answer(answer));
+                let answer = wire::read_mark(&mut stdout).and_then(|()| {
+                    tell(Told::Started);
+                    read(&mut stdout, &|| tell(Told::Ran))
+                });
+                tell(Told::Answer(answer));
             });
             let answer = self.wait(&told);
             // Whatever the process still does is of no use: its answer is here, or will not come.

@@ -15,7 +15,7 @@ use crate::{
     compiler::{self, Place},
     error::Error,
     isolation,
-    job::{CompiledJob, SubmittedJob},
+    job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
     settings,
@@ -91,6 +91,19 @@ impl JobTypes {
 
     /// Compiles a job: checks etag and settings, then runs the script. Blocks.
     pub fn compile(&self, job: SubmittedJob) -> Result<CompiledJob, Error> {
+        let mut tasks = Vec::new();
+        let mut compiled = self.compile_into(job, &mut |task| tasks.push(task))?;
+        compiled.tasks = tasks;
+        Ok(compiled)
+    }
+
+    /// The same, with the tasks handed over in their order, many of them while the script still
+    /// runs; the job comes without them. They are worth nothing where an error follows.
+    pub fn compile_into(
+        &self,
+        job: SubmittedJob,
+        take: &mut (dyn FnMut(CompiledTask) + Send),
+    ) -> Result<CompiledJob, Error> {
         let LoadedType {
             public,
             script,
@@ -111,8 +124,15 @@ impl JobTypes {
         let not_sent = settings::missing_required(&public, &job.settings);
         let options = &self.shelf.options;
         let compiled = match &options.child {
-            Some(program) => isolation::compile(program, &script, &sources, options, job),
-            None => compiler::compile(&script, &sources, options, job, Place::Here),
+            Some(program) => isolation::compile(program, &script, &sources, options, job, take),
+            None => compiler::compile(&script, &sources, options, job, Place::Here, None).map(
+                |mut compiled| {
+                    std::mem::take(&mut compiled.tasks)
+                        .into_iter()
+                        .for_each(take);
+                    compiled
+                },
+            ),
         };
         compiled.map_err(|mut error| {
             if let Error::Thrown { missing, .. } = &mut error {

@@ -20,7 +20,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    compiler::once_each,
     error::Error,
+    host::{Dependency, TaskDraft},
     job::{CompiledJob, CompiledTask, SubmittedJob},
     job_type::AvailableJobType,
     options::Options,
@@ -244,6 +246,8 @@ struct Head {
 /// The most that one value may take in memory, so that a length that is made up asks for no more.
 const DECODED_BYTES_MAX: usize = 1 << 30;
 const MARK: u8 = 0x54;
+/// Says instead of a mark: a task, while the script still runs.
+const TASK: u8 = 0x55;
 
 fn config() -> impl Config {
     config::standard().with_limit::<DECODED_BYTES_MAX>()
@@ -286,9 +290,71 @@ pub(crate) fn read_declared(from: &mut impl Read) -> Heard<AvailableJobType> {
     }
 }
 
+/// A [`CompiledTask`] whose parts are the script's still.
+#[derive(Serialize)]
+struct EarlyTask<'a> {
+    uuid: Uuid,
+    name: &'a str,
+    task_type: &'a str,
+    priority: i32,
+    depends_on: Vec<usize>,
+    commands_json: &'a str,
+    steps_total: u32,
+    frames: Option<&'a str>,
+}
+
+/// Sends a task that waits for nothing but tasks that were sent before.
+pub(crate) fn write_early(to: &mut impl Write, task: &TaskDraft) -> io::Result<()> {
+    let places = task.dependencies.iter().filter_map(|other| match other {
+        Dependency::Added(place) => Some(*place),
+        Dependency::Later(..) => None,
+    });
+    let mut depends_on: Vec<usize> = places.collect();
+    once_each(&mut depends_on);
+    to.write_all(&[TASK])?;
+    let task = EarlyTask {
+        uuid: task.uuid,
+        name: &task.name,
+        task_type: &task.task_type,
+        priority: task.priority,
+        depends_on,
+        commands_json: &task.commands_json,
+        steps_total: task.steps_total,
+        frames: task.frames.as_deref(),
+    };
+    write(to, &task)
+}
+
+/// Hears tasks until the script has run. How many there were.
+pub(crate) fn read_early(
+    from: &mut impl Read,
+    take: &mut (dyn FnMut(CompiledTask) + Send),
+) -> Option<usize> {
+    let mut count = 0;
+    loop {
+        let mut byte = [0];
+        from.read_exact(&mut byte).ok()?;
+        match byte {
+            [MARK] => return Some(count),
+            [TASK] => {
+                let task: CompiledTask = read(from)?;
+                // Checked here as well, because the invariant is this process's from now on.
+                if task.depends_on.iter().any(|place| *place >= count) {
+                    return None;
+                }
+                take(task);
+                count += 1;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// `early`: how many of its tasks were sent before.
 pub(crate) fn write_compiled(
     to: &mut impl Write,
     compiled: Result<CompiledJob, Error>,
+    early: usize,
 ) -> io::Result<()> {
     let job = match compiled {
         Ok(job) => job,
@@ -305,30 +371,34 @@ pub(crate) fn write_compiled(
         tasks: u32::try_from(job.tasks.len()).map_err(io::Error::other)?,
     };
     write::<Result<Head, Error>>(to, &Ok(head))?;
-    for task in &job.tasks {
+    for task in job.tasks.iter().skip(early) {
         write(to, task)?;
     }
     Ok(())
 }
 
+/// The job without its tasks, which are handed over.
 pub(crate) fn read_compiled(
     from: &mut impl Read,
     id: Uuid,
     job_type: String,
+    early: usize,
+    take: &mut (dyn FnMut(CompiledTask) + Send),
 ) -> Heard<CompiledJob> {
     let head = match read::<Result<Head, Error>>(from)? {
         Ok(head) => head,
         Err(error) => return Some(Err(error)),
     };
     let count = head.tasks as usize;
-    let mut tasks: Vec<CompiledTask> = Vec::new();
-    for _ in 0..count {
+    if early > count {
+        return None;
+    }
+    for _ in early..count {
         let task: CompiledTask = read(from)?;
-        // Checked here as well, because the invariant is this process's from now on.
         if task.depends_on.iter().any(|place| *place >= count) {
             return None;
         }
-        tasks.push(task);
+        take(task);
     }
     Some(Ok(CompiledJob {
         id,
@@ -340,6 +410,6 @@ pub(crate) fn read_compiled(
         worker_tag: head.worker_tag,
         shaman_checkout_id: head.shaman_checkout_id,
         script_hash: head.script_hash,
-        tasks,
+        tasks: Vec::new(),
     }))
 }

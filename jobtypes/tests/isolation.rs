@@ -90,6 +90,37 @@ fn the_same_job_comes_out() {
     assert_eq!(types.list(), inside.list());
 }
 
+/// Protects dependencies of tasks that leave the process while the script still runs: a task that
+/// waits for one that is added later keeps its place and what it waits for, and what comes after a
+/// script that fails in the end is nothing.
+#[test]
+fn tasks_that_wait_for_later_ones_keep_their_order() {
+    let body = "const last = author.Task('last', 'misc');
+        for (let i = 0; i < 5; i++) {
+            const t = author.Task('t' + i, 'misc');
+            if (i === 3) { t.addDependency(last); t.addDependency(last); }
+            if (i > 3) t.addDependency(first);
+            if (i === 0) var first = t;
+            job.addTask(t);
+        }
+        job.addTask(last);";
+    let compiled = run(body, |_| {}).unwrap();
+    let told = compiled.tasks.iter();
+    let told: Vec<(&str, &[usize])> = told.map(|task| (&*task.name, &*task.depends_on)).collect();
+    let expected: [(&str, &[usize]); 6] = [
+        ("t0", &[]),
+        ("t1", &[]),
+        ("t2", &[]),
+        ("t3", &[5]),
+        ("t4", &[0]),
+        ("last", &[]),
+    ];
+    assert_eq!(told, expected);
+    let failing = format!("{body} throw new Error('after all');");
+    let error = run(&failing, |_| {}).unwrap_err();
+    assert!(matches!(&error, Error::Thrown { .. }), "{error:?}");
+}
+
 /// A script that throws is answered as without the process: text, place and missing settings.
 #[test]
 fn refusals_come_across() {

@@ -4,7 +4,6 @@
 //! The writer takes everything that waits in one go, and is woken only if it sleeps, so a busy
 //! queue costs a caller one short lock and no system call. It knows nothing of disks.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,10 +21,6 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// A shorter sleep than this takes as long as this one: timers are not finer.
 const SLEEP_MIN: Duration = Duration::from_micros(200);
-
-/// For this part of the patience it is not held against callers that they are slow: they have to
-/// be woken first.
-const TOO_EARLY_TO_TELL_PART: u32 = 2;
 
 /// A draft that has its place and is not durable yet.
 pub(crate) struct Waiting<T> {
@@ -69,8 +64,6 @@ struct State<T> {
 /// The queue before a writer thread.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
-    /// How many wait, for a writer that looks without taking the lock from callers.
-    count: AtomicUsize,
     filled: Condvar,
     emptied: Condvar,
 }
@@ -88,7 +81,6 @@ impl<T> Queue<T> {
                 wake_at: 0,
                 callers_sleep: 0,
             }),
-            count: AtomicUsize::new(0),
             filled: Condvar::new(),
             emptied: Condvar::new(),
         }
@@ -146,7 +138,6 @@ impl<T> Queue<T> {
             draft,
             token,
         });
-        self.count.store(state.waiting.len(), Ordering::Relaxed);
         let wake = state.wake_at > 0 && state.waiting.len() >= state.wake_at;
         if wake {
             state.wake_at = 0;
@@ -179,25 +170,30 @@ impl<T> Queue<T> {
             state.door = Door::WriterGone;
         }
         let left = std::mem::take(&mut state.waiting);
-        self.count.store(0, Ordering::Relaxed);
         drop(state);
         self.emptied.notify_all();
         left
     }
 
-    /// How many drafts wait now, or did a moment ago.
+    /// How many drafts wait now.
     pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.state().waiting.len()
     }
 
     /// Gives callers that were just answered the chance to come back: waits until `wanted` drafts
     /// wait, or for so long. True if they came.
     pub(crate) fn gather(&self, wanted: usize, patience: Duration) -> bool {
         let wanted = wanted.min(WAITING_DRAFTS_MAX);
-        if patience < SLEEP_MIN {
-            return self.look_out(wanted, patience);
-        }
         let start = Instant::now();
+        if patience < SLEEP_MIN {
+            while self.len() < wanted {
+                if start.elapsed() >= patience {
+                    return false;
+                }
+                std::thread::yield_now();
+            }
+            return true;
+        }
         let mut state = self.state();
         while state.waiting.len() < wanted && state.door == Door::Open {
             let Some(left) = patience.checked_sub(start.elapsed()) else {
@@ -212,26 +208,6 @@ impl<T> Queue<T> {
         }
         state.wake_at = 0;
         state.waiting.len() >= wanted
-    }
-
-    /// The same without sleeping, and without the lock, which those who come need. Gives up as
-    /// soon as they come too slowly to be there in time.
-    fn look_out(&self, wanted: usize, patience: Duration) -> bool {
-        let (start, there) = (Instant::now(), self.len());
-        let missing = wanted.saturating_sub(there);
-        loop {
-            let came = self.len().saturating_sub(there);
-            if came >= missing {
-                return true;
-            }
-            let elapsed = start.elapsed();
-            let late = elapsed > patience / TOO_EARLY_TO_TELL_PART
-                && elapsed.as_nanos() * missing as u128 > patience.as_nanos() * came as u128;
-            if late || elapsed >= patience {
-                return false;
-            }
-            std::thread::yield_now();
-        }
     }
 
     /// Waits until something is there and takes it, up to what one sync may cover. `group` has to
@@ -264,7 +240,6 @@ impl<T> Queue<T> {
             let taken_bytes: usize = group.iter().map(|waiting| waiting.measured.bytes).sum();
             state.bytes -= taken_bytes;
         }
-        self.count.store(state.waiting.len(), Ordering::Relaxed);
         let then = match state.door {
             Door::Shut(then) if state.waiting.is_empty() => then,
             _ => Then::GoOn,

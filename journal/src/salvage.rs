@@ -64,7 +64,7 @@ pub fn salvage(
             Err(other) => return Err(other),
         }
     };
-    let incarnation = highest_incarnation(from.as_ref(), reader.journal_id())? + 1;
+    let incarnation = incarnation_above(from.as_ref(), reader.journal_id(), 0)?;
     copy.close()?;
     // What stands in for a retired beginning; a damaged one is told, like any other damage.
     for next in list_baselines(from.as_ref())? {
@@ -95,7 +95,7 @@ pub fn salvage(
 /// in the same incarnation. Returns the new incarnation.
 pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64, fence: u16) -> Result<u32, Error> {
     let id = Reader::open(Arc::clone(&files))?.journal_id();
-    let incarnation = highest_incarnation(files.as_ref(), id)? + 1 + u32::from(fence);
+    let incarnation = incarnation_above(files.as_ref(), id, fence)?;
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(id, now_us)
@@ -104,9 +104,10 @@ pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64, fence: u16) -> 
     Ok(incarnation)
 }
 
-/// The highest incarnation that any readable header in the folder names, also behind the damage:
-/// positions were given out in it, and the copy must not give them out again.
-fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Error> {
+/// One more than the highest incarnation that any readable header in the folder names, also behind
+/// the damage, and `fence` more: positions were given out in it, and the copy must not give them
+/// out again.
+fn incarnation_above(files: &dyn FileStore, id: JournalId, fence: u16) -> Result<u32, Error> {
     let mut highest = CleanMark::read(files)?.map_or(0, |mark| mark.incarnation);
     for first in list_segments(files)? {
         let name = segment_name(first);
@@ -129,5 +130,10 @@ fn highest_incarnation(files: &dyn FileStore, id: JournalId) -> Result<u32, Erro
             at += 1;
         }
     }
-    Ok(highest)
+    // Only bytes that no writer of ours made are this far.
+    let above = highest.checked_add(1 + u32::from(fence));
+    above.ok_or(Error::IncarnationTooLow {
+        asked: highest,
+        found: highest,
+    })
 }

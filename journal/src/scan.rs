@@ -198,19 +198,22 @@ fn judge(
     if !expected.newest || never_by_a_tear(flaw) || (found.sealed && !all_zero(rest)) {
         return Err(damage(expected, found, flaw.to_string()));
     }
+    // What a recovery finds nearly always, and looks through fastest.
+    if all_zero(rest) {
+        found.tail = Tail::Zeros;
+        return Ok(());
+    }
     if let Some(proof) = proof_of_durability(rest, expected.header, found.next) {
         return Err(damage(expected, found, format!("{flaw}, and {proof}")));
     }
-    found.tail = if all_zero(rest) {
-        Tail::Zeros
-    } else {
-        Tail::Torn(flaw)
-    };
+    found.tail = Tail::Torn(flaw);
     Ok(())
 }
 
 fn all_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+    bytes
+        .chunks(64)
+        .all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
 /// Flaws under a right checksum: whoever wrote that meant it.
@@ -263,7 +266,7 @@ pub(crate) fn proof_of_durability(
 
 /// Offset of the next magic of a batch or a seal.
 pub(crate) fn find_structure(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(BATCH_MAGIC.len())
-        .position(|window| window == BATCH_MAGIC || window == SEAL_MAGIC)
+    const { assert!(BATCH_MAGIC[0] == SEAL_MAGIC[0]) }
+    memchr::memchr_iter(BATCH_MAGIC[0], bytes)
+        .find(|&at| bytes[at..].starts_with(&BATCH_MAGIC) || bytes[at..].starts_with(&SEAL_MAGIC))
 }

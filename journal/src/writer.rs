@@ -19,15 +19,9 @@ use crate::position::{ChainValue, JournalId, Lsn};
 use crate::queue::{Queue, Then, Waiting};
 use crate::record::Draft;
 
-/// The part of a commit's time for which it is worth sleeping for more drafts: it costs those who
+/// The part of a commit's time for which it is worth waiting for more drafts: it costs those who
 /// wait a quarter of a sync, and can save them a whole one.
-const SLEEP_PART: u32 = 4;
-/// For so many sixteenths of a commit's time the writer looks out for those that it has just
-/// answered without going to sleep. Where a sync takes tens of microseconds, being woken takes as
-/// long as their coming back, and they come back together or each waits for two syncs.
-const LOOK_OUT_SIXTEENTHS: u32 = 12;
-/// Looking out takes a processor, so it is for short times only.
-const LOOK_OUT_MAX: Duration = Duration::from_micros(150);
+const PATIENCE_PART: u32 = 4;
 /// On a slow disk, callers who have not come back by then are not about to.
 const PATIENCE_MAX: Duration = Duration::from_millis(1);
 /// Callers that bring new drafts without waiting for answers do not come back at all; now and
@@ -354,25 +348,17 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    /// Waits a little for those just answered. On a slow disk only if others wait already:
-    /// whoever comes first is not held up for those who may never come.
+    /// After some others are already waiting again, waits a little for those just answered.
     fn wait_for_callers<T>(&mut self, queue: &Queue<T>) {
         let waiting = queue.len();
-        if self.group == 0 {
+        if self.group == 0 || waiting == 0 {
             return;
         }
-        let look_out = self.took * LOOK_OUT_SIXTEENTHS / 16;
-        let patience = if look_out <= LOOK_OUT_MAX {
-            look_out
-        } else if waiting > 0 {
-            (self.took / SLEEP_PART).min(PATIENCE_MAX)
-        } else {
-            return;
-        };
         if self.pause > 0 {
             self.pause -= 1;
             return;
         }
+        let patience = (self.took / PATIENCE_PART).min(PATIENCE_MAX);
         if queue.gather(self.group + waiting, patience) {
             self.pause_next = 0;
         } else {

@@ -16,6 +16,7 @@ mod error;
 pub mod link;
 pub mod node;
 pub mod past;
+pub mod past_farms;
 pub mod position;
 pub mod previews;
 pub mod read_ahead;

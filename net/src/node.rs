@@ -11,7 +11,11 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tablao_core::{
     Actor, Answer, JobId, JobStatus, ManagerId, Refusal, Request, TaskId, Timestamp, WorkerId,
-    codec, decide::Asker, entity::JobSource, event::Body, request::NewJob,
+    codec,
+    decide::Asker,
+    entity::JobSource,
+    event::Body,
+    request::{NewJob, TaskChunk},
 };
 use tablao_jobtypes::JobTypes;
 use tablao_journal::Authority;
@@ -25,6 +29,7 @@ use crate::{
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
+    past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
     submission,
@@ -85,6 +90,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// The farm as it was, for those who look at it.
+    pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -103,8 +110,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A job of fewer tasks is cut into pieces on the spot; for a larger one that takes long enough to
 /// hold up a thread that serves workers.
 const TASKS_CUT_IN_PASSING: usize = 1000;
-/// How many pieces of a large job are with the engine at once. Workers wait behind them.
-const PIECES_AT_ONCE: usize = 2;
+/// How many pieces of a large job are with the engine at once: as one sync takes along. Workers wait
+/// behind them, some milliseconds at worst.
+const PIECES_AT_ONCE: usize = 4;
 /// Below this much free space submissions are refused, and a reserve stays for workers' reports.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -160,6 +168,7 @@ impl Node {
             seen: Mutex::default(),
             noting: Mutex::default(),
             resolved: Mutex::default(),
+            past_farms: PastFarms::default(),
             config,
             data,
         };
@@ -306,6 +315,20 @@ impl Node {
                 }
             }
         };
+        self.accept_pieces(engine, job, pieces, actor, asker, key)
+            .await
+    }
+
+    /// The same, of a job whose tasks were cut already.
+    pub async fn accept_pieces(
+        &self,
+        engine: &Engine,
+        mut job: NewJob,
+        pieces: Vec<TaskChunk>,
+        actor: Actor,
+        asker: Asker,
+        key: Option<[u8; 32]>,
+    ) -> Result<Reply, Stopped> {
         let id = job.facts.job;
         let ask = |request| Ask {
             request,

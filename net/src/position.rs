@@ -7,8 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use tablao_core::Lsn;
-use tablao_projections::ReadModel;
+use tablao_core::{Farm, Lsn};
 
 /// How much of a journal's id its name in a position has: enough to tell a farm's own apart.
 pub type JournalPrefix = [u8; 4];
@@ -34,11 +33,10 @@ pub fn prefix(journal: [u8; 16]) -> JournalPrefix {
 }
 
 impl FarmPosition {
-    /// Where folded models stand: the same for a live farm and for a replay of its journals.
-    pub fn of<'a>(models: impl IntoIterator<Item = ([u8; 16], &'a ReadModel)>) -> Self {
+    /// Where folds stand: the same for a live farm and for a replay of its journals.
+    pub fn of<'a>(folds: impl IntoIterator<Item = ([u8; 16], &'a Farm)>) -> Self {
         let mut position = Self::default();
-        for (journal, model) in models {
-            let farm = model.farm();
+        for (journal, farm) in folds {
             let place = Place {
                 incarnation: farm.incarnation(),
                 lsn: farm.position(),

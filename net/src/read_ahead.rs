@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Reads a journal for a fold with two threads: one reads, verifies and decodes, the other folds.
+//! Reads a journal for a fold in three threads: one reads and verifies, one decodes, one folds.
 //!
-//! The reader is a bounded number of records ahead, so memory does not grow with the journal. The
-//! fold sees the records in order and learns of the first error after all records before it.
+//! Three, although there may be two processors: the three take different times with every mix of
+//! records, and whichever is slowest is given the processor that the others leave. Each is a
+//! bounded number of records ahead, so memory does not grow with the journal. The fold sees the
+//! records in order and learns of the first error after all records before it.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tablao_core::{Lsn, Recorded};
@@ -12,8 +14,8 @@ use crate::records;
 
 /// Records handed over at once: enough that waking the other thread costs little for each.
 const CHUNK_RECORDS: usize = 512;
-/// Chunks that the reader may be ahead.
-const CHUNKS_AHEAD: usize = 8;
+/// Chunks that each thread may be ahead of the next.
+const CHUNKS_AHEAD: usize = 4;
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,11 @@ pub struct Step {
     pub recorded: Option<Recorded>,
 }
 
-type Chunk = Result<Vec<Step>, Error>;
+/// Some records in order, and what came instead of the one after them.
+struct Chunk<T> {
+    items: Vec<T>,
+    end: Option<Error>,
+}
 
 /// Gives each record to `take`, up to the first for which `is_beyond` holds. Returns how many.
 pub fn each(
@@ -51,57 +57,95 @@ pub fn each(
     is_beyond: impl Fn(&Record) -> bool + Send,
     take: impl FnMut(Step),
 ) -> Result<u64, Error> {
-    let (sender, receiver) = bounded(CHUNKS_AHEAD);
+    run(records, is_beyond, records::read, take)
+}
+
+/// The same for a fold of facts: the details stay undecoded.
+pub fn each_fact(
+    records: impl Iterator<Item = Result<Record, tablao_journal::Error>> + Send,
+    is_beyond: impl Fn(&Record) -> bool + Send,
+    take: impl FnMut(Step),
+) -> Result<u64, Error> {
+    run(records, is_beyond, records::read_facts, take)
+}
+
+type Decode = fn(&Record) -> Result<Option<Recorded>, records::Error>;
+
+fn run(
+    records: impl Iterator<Item = Result<Record, tablao_journal::Error>> + Send,
+    is_beyond: impl Fn(&Record) -> bool + Send,
+    decode: Decode,
+    take: impl FnMut(Step),
+) -> Result<u64, Error> {
+    let (raw_sender, raw) = bounded(CHUNKS_AHEAD);
+    let (sender, decoded) = bounded(CHUNKS_AHEAD);
     std::thread::scope(|scope| {
-        scope.spawn(move || read(records, &is_beyond, &sender));
-        hand_over(receiver, take)
+        scope.spawn(move || read(records, &is_beyond, &raw_sender));
+        scope.spawn(move || decode_all(&raw, decode, &sender));
+        hand_over(decoded, take)
     })
 }
 
-fn hand_over(receiver: Receiver<Chunk>, mut take: impl FnMut(Step)) -> Result<u64, Error> {
+fn hand_over(receiver: Receiver<Chunk<Step>>, mut take: impl FnMut(Step)) -> Result<u64, Error> {
     let mut taken = 0;
     for chunk in receiver {
-        let chunk = chunk?;
-        taken += chunk.len() as u64;
-        chunk.into_iter().for_each(&mut take);
+        taken += chunk.items.len() as u64;
+        chunk.items.into_iter().for_each(&mut take);
+        if let Some(error) = chunk.end {
+            return Err(error);
+        }
     }
     Ok(taken)
 }
 
+/// Whoever is to get a chunk may be gone already; then nobody wants to know what follows.
 fn read(
     records: impl Iterator<Item = Result<Record, tablao_journal::Error>>,
     is_beyond: &impl Fn(&Record) -> bool,
-    sender: &Sender<Chunk>,
+    sender: &Sender<Chunk<Record>>,
 ) {
-    let mut chunk = Vec::with_capacity(CHUNK_RECORDS);
+    let mut items = Vec::with_capacity(CHUNK_RECORDS);
+    let mut end = None;
     for record in records {
-        let step = match record {
+        match record {
             Ok(record) if is_beyond(&record) => break,
-            Ok(record) => decode(&record),
-            Err(error) => Err(error.into()),
-        };
-        match step {
-            Ok(step) => chunk.push(step),
+            Ok(record) => items.push(record),
             Err(error) => {
-                // Who folds may be gone already; then nobody wants to know.
-                let _ = sender.send(Ok(std::mem::take(&mut chunk)));
-                let _ = sender.send(Err(error));
-                return;
+                end = Some(error.into());
+                break;
             }
         }
-        if chunk.len() == CHUNK_RECORDS {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_RECORDS));
-            if sender.send(Ok(full)).is_err() {
+        if items.len() == CHUNK_RECORDS {
+            let items = std::mem::replace(&mut items, Vec::with_capacity(CHUNK_RECORDS));
+            if sender.send(Chunk { items, end: None }).is_err() {
                 return;
             }
         }
     }
-    let _ = sender.send(Ok(chunk));
+    let _ = sender.send(Chunk { items, end });
 }
 
-fn decode(record: &Record) -> Result<Step, Error> {
-    Ok(Step {
-        lsn: Lsn::new(record.lsn.get()),
-        recorded: records::read(record)?,
-    })
+fn decode_all(receiver: &Receiver<Chunk<Record>>, decode: Decode, sender: &Sender<Chunk<Step>>) {
+    for raw in receiver {
+        let mut chunk = Chunk {
+            items: Vec::with_capacity(raw.items.len()),
+            end: raw.end,
+        };
+        for record in &raw.items {
+            match decode(record) {
+                Ok(recorded) => {
+                    let lsn = Lsn::new(record.lsn.get());
+                    chunk.items.push(Step { lsn, recorded });
+                }
+                Err(error) => {
+                    chunk.end = Some(error.into());
+                    break;
+                }
+            }
+        }
+        let ended = chunk.end.is_some();
+        if sender.send(chunk).is_err() || ended {
+            return;
+        }
+    }
 }

@@ -71,26 +71,35 @@ pub fn draft(
 
 /// Reads a record. `None`: of a kind that a build which does not know it may skip.
 pub fn read(record: &Record) -> Result<Option<Recorded>, Error> {
-    let fail = |source| Error {
-        lsn: record.lsn.get(),
-        source,
+    let Some(mut recorded) = read_facts(record)? else {
+        return Ok(None);
     };
+    if let Some(bytes) = &record.detail {
+        recorded.detail = codec::decode_detail(record.kind, bytes).map_err(|source| Error {
+            lsn: record.lsn.get(),
+            source,
+        })?;
+    }
+    Ok(Some(recorded))
+}
+
+/// The same without the details, of which a fold of facts alone needs no more than their hash.
+pub fn read_facts(record: &Record) -> Result<Option<Recorded>, Error> {
     let event = match Event::decode_facts(record.kind, record.version, &record.facts) {
         Ok(event) => event,
         Err(codec::Error::UnknownKind { .. }) if record.kind & KIND_MAY_BE_SKIPPED != 0 => {
             return Ok(None);
         }
-        Err(source) => return Err(fail(source)),
-    };
-    let detail = match &record.detail {
-        Some(bytes) => codec::decode_detail(record.kind, bytes).map_err(fail)?,
-        None => Detail::None,
+        Err(source) => {
+            let lsn = record.lsn.get();
+            return Err(Error { lsn, source });
+        }
     };
     Ok(Some(Recorded {
         lsn: Lsn::new(record.lsn.get()),
         at: Timestamp::from_micros(record.time_us),
         event,
-        detail,
+        detail: Detail::None,
         detail_hash: record.detail_hash,
     }))
 }

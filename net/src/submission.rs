@@ -33,7 +33,17 @@ pub struct Terms {
 }
 
 /// Puts a compiled job into the core's shape, with all of its tasks in one chunk.
-pub fn new_job(compiled: CompiledJob, terms: &Terms) -> NewJob {
+pub fn new_job(mut compiled: CompiledJob, terms: &Terms) -> NewJob {
+    let tasks = std::mem::take(&mut compiled.tasks);
+    let job = job_without_tasks(&compiled, terms, tasks.len());
+    NewJob {
+        chunk: chunk(tasks),
+        ..job
+    }
+}
+
+/// Puts a compiled job into the core's shape; its tasks come on their own.
+pub fn job_without_tasks(compiled: &CompiledJob, terms: &Terms, tasks: usize) -> NewJob {
     let job = JobId::new(compiled.id);
     let metadata = |key: &str| compiled.metadata.get(key).cloned().unwrap_or_default();
     let named = |own: String, other: &str| if own.is_empty() { metadata(other) } else { own };
@@ -72,7 +82,7 @@ pub fn new_job(compiled: CompiledJob, terms: &Terms) -> NewJob {
         manager: terms.manager,
         job_epoch: 1,
         source: terms.source,
-        tasks_expected: u32::try_from(compiled.tasks.len()).expect("the compiler bounds the tasks"),
+        tasks_expected: u32::try_from(tasks).expect("the compiler bounds the tasks"),
         created: terms.created,
     };
     let text = |map: &Map<String, Value>| Value::Object(map.clone()).to_string();
@@ -90,65 +100,142 @@ pub fn new_job(compiled: CompiledJob, terms: &Terms) -> NewJob {
     NewJob {
         facts,
         detail,
-        chunk: chunk(compiled.tasks),
+        chunk: TaskChunk::default(),
+    }
+}
+
+/// The place of a task type in a table, where it may have to be added.
+fn place_of_type(types: &mut Vec<String>, task_type: &str) -> u16 {
+    let known = types.iter().position(|known| known == task_type);
+    let place = known.unwrap_or_else(|| {
+        types.push(task_type.to_owned());
+        types.len() - 1
+    });
+    u16::try_from(place).unwrap_or(u16::MAX)
+}
+
+fn content_hash(task: &CompiledTask) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(task.task_type.as_bytes());
+    hasher.update(&[0]);
+    hasher.update(task.commands_json.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// The facts of a task; its name and its commands are details.
+fn new_task(task: &CompiledTask, task_type: u16, content_hash: [u8; 32]) -> NewTask {
+    let number = |&place: &usize| u32::try_from(place).expect("the compiler bounds the tasks");
+    NewTask {
+        uuid: TaskId::new(task.uuid),
+        task_type,
+        priority: task.priority,
+        depends_on: task.depends_on.iter().map(number).collect(),
+        frames: (task.frames.as_deref())
+            .and_then(FrameRanges::parse)
+            .unwrap_or_default(),
+        steps_total: task.steps_total,
+        content_hash,
+    }
+}
+
+/// Tasks that are put together to a chunk.
+#[derive(Default)]
+struct Gathered {
+    tasks: Vec<NewTask>,
+    detail: TasksDetail,
+    /// Lists are known by their hash, which has to be made anyway.
+    lists: HashMap<[u8; 32], u32>,
+}
+
+impl Gathered {
+    fn add(&mut self, task: CompiledTask, new: NewTask) {
+        let list = *self.lists.entry(new.content_hash).or_insert_with(|| {
+            self.detail.command_lists.push(task.commands_json);
+            u32::try_from(self.detail.command_lists.len() - 1).expect("as many as tasks at most")
+        });
+        self.detail.commands_of.push(list);
+        self.detail.names.push(task.name);
+        self.tasks.push(new);
+    }
+
+    fn into_chunk(self, first_number: u32, types: Vec<String>) -> TaskChunk {
+        TaskChunk {
+            first_number,
+            types,
+            tasks: self.tasks.into(),
+            detail: self.detail,
+        }
     }
 }
 
 fn chunk(tasks: Vec<CompiledTask>) -> TaskChunk {
-    let mut types: Vec<String> = Vec::new();
-    // Lists are known by their hash, which has to be made anyway.
-    let mut lists: HashMap<[u8; 32], u32> = HashMap::with_capacity(tasks.len());
-    let mut detail = TasksDetail::default();
-    let mut new_tasks = Vec::with_capacity(tasks.len());
+    let (mut types, mut all) = (Vec::new(), Gathered::default());
     for task in tasks {
-        let task_type = types
-            .iter()
-            .position(|known| *known == task.task_type)
-            .unwrap_or_else(|| {
-                types.push(task.task_type.clone());
-                types.len() - 1
-            });
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(task.task_type.as_bytes());
-        hasher.update(&[0]);
-        hasher.update(task.commands_json.as_bytes());
-        let content_hash = *hasher.finalize().as_bytes();
-        new_tasks.push(NewTask {
-            uuid: TaskId::new(task.uuid),
-            task_type: u16::try_from(task_type).unwrap_or(u16::MAX),
-            priority: task.priority,
-            depends_on: task
-                .depends_on
-                .iter()
-                .map(|&place| u32::try_from(place).expect("the compiler bounds the tasks"))
-                .collect(),
-            frames: task
-                .frames
-                .as_deref()
-                .and_then(FrameRanges::parse)
-                .unwrap_or_default(),
-            steps_total: task.steps_total,
-            content_hash,
-        });
-        detail.names.push(task.name);
-        let place = detail.command_lists.len();
-        let list = *lists.entry(content_hash).or_insert_with(|| {
-            detail.command_lists.push(task.commands_json);
-            u32::try_from(place).expect("as many lists as tasks at most")
-        });
-        detail.commands_of.push(list);
+        let new = new_task(
+            &task,
+            place_of_type(&mut types, &task.task_type),
+            content_hash(&task),
+        );
+        all.add(task, new);
     }
-    TaskChunk {
-        first_number: 0,
-        types,
-        tasks: new_tasks.into(),
-        detail,
-    }
+    all.into_chunk(0, types)
 }
 
 /// How large the bodies of one chunk may be, unless a single task is larger. A decision must fit a
 /// batch of 1 MiB, but workers' asks wait behind each: this much takes the engine a millisecond.
 const CHUNK_BYTES_MAX: usize = 128 << 10;
+
+/// Cuts a job into pieces that each fit one decision, while it is still being compiled.
+#[derive(Default)]
+pub struct Cutter {
+    types: Vec<String>,
+    pieces: Vec<TaskChunk>,
+    open: Gathered,
+    /// Size of the bodies of the open piece.
+    bytes: usize,
+    first_number: u32,
+}
+
+impl Cutter {
+    /// Takes the job's next task.
+    pub fn add(&mut self, task: CompiledTask) {
+        let task_type = place_of_type(&mut self.types, &task.task_type);
+        let new = new_task(&task, task_type, content_hash(&task));
+        let own = bytes_of(&task.name, new.depends_on.len(), new.frames.ranges().len());
+        let is_known = self.open.lists.contains_key(&new.content_hash);
+        let text = if is_known {
+            5
+        } else {
+            task.commands_json.len()
+        };
+        if self.bytes + own + text > CHUNK_BYTES_MAX && !self.open.tasks.is_empty() {
+            self.close_piece();
+        }
+        self.bytes += own + text;
+        self.open.add(task, new);
+    }
+
+    fn close_piece(&mut self) {
+        let piece = std::mem::take(&mut self.open);
+        let count = u32::try_from(piece.tasks.len()).expect("numbers are u32");
+        (self.pieces).push(piece.into_chunk(self.first_number, self.types.clone()));
+        self.first_number += count;
+        self.bytes = 0;
+    }
+
+    /// All pieces, and the number of tasks in them.
+    pub fn finish(mut self) -> (Vec<TaskChunk>, usize) {
+        if !self.open.tasks.is_empty() {
+            self.close_piece();
+        }
+        (self.pieces, self.first_number as usize)
+    }
+}
+
+/// About how many bytes a task's facts and name take.
+fn bytes_of(name: &str, dependencies: usize, frame_ranges: usize) -> usize {
+    96 + name.len() + dependencies * 5 + frame_ranges * 10
+}
 
 /// Cuts a chunk into pieces that each fit one decision. One whose parts do not belong together,
 /// as it may come from another build or a damaged blob, stays whole and is refused as such.
@@ -172,7 +259,7 @@ pub fn split(chunk: TaskChunk) -> Vec<TaskChunk> {
     let mut places = vec![(usize::MAX, 0u32); texts.len()];
     for (position, (task, name)) in chunk.tasks.iter().zip(chunk.detail.names).enumerate() {
         let list = chunk.detail.commands_of[position] as usize;
-        let own = 96 + name.len() + task.depends_on.len() * 5 + task.frames.ranges().len() * 10;
+        let own = bytes_of(&name, task.depends_on.len(), task.frames.ranges().len());
         let is_there = |piece: usize| places[list].0 == piece;
         let mut text = match pieces.len().checked_sub(1).is_some_and(is_there) {
             true => 5,
@@ -232,7 +319,7 @@ pub(crate) fn from_task(mut piece: TaskChunk, there: usize) -> Option<TaskChunk>
 mod tests {
     use super::*;
 
-    fn chunk(tasks: u32) -> TaskChunk {
+    fn compiled(tasks: u32) -> Vec<CompiledTask> {
         let task = |number: u32| CompiledTask {
             uuid: uuid::Uuid::from_u128(u128::from(number) + 1),
             name: format!("task {number}"),
@@ -247,7 +334,11 @@ mod tests {
             steps_total: 1,
             frames: None,
         };
-        super::chunk((0..tasks).map(task).collect())
+        (0..tasks).map(task).collect()
+    }
+
+    fn chunk(tasks: u32) -> TaskChunk {
+        super::chunk(compiled(tasks))
     }
 
     /// The name and the commands of each task, by its number.
@@ -287,6 +378,19 @@ mod tests {
                 "a list stands twice"
             );
         }
+    }
+
+    /// Protects large jobs: cutting while the job is compiled gives what cutting it afterwards does.
+    #[test]
+    fn cutting_in_passing_says_what_the_whole_says() {
+        let mut cutter = Cutter::default();
+        for task in compiled(1_000) {
+            cutter.add(task);
+        }
+        let (pieces, count) = cutter.finish();
+        assert_eq!(count, 1_000);
+        assert_eq!(pieces, split(chunk(1_000)));
+        assert_eq!(Cutter::default().finish(), (Vec::new(), 0));
     }
 
     /// Protects a submission that was cut off from being refused by a build that cuts elsewhere.

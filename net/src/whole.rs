@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A farm at one moment: the models of its control journal and of all its sites, held together.
+//! A farm at one moment: the models of its control journal and of all its sites, held together;
+//! as it is, or as it was (`past_farms`).
 //!
 //! While a [`Whole`] lives no model moves, so lists, position and digest read from it belong
 //! together. Present from it and let it go: the projectors wait.
@@ -7,7 +8,7 @@
 //! **Invariant:** models are locked control first, then sites in their order, and nobody takes a
 //! second lock in another order; otherwise two readers and two waiting writers can stop each other.
 
-use std::sync::RwLockReadGuard;
+use std::{ops::Deref, sync::RwLockReadGuard};
 
 use tablao_core::{Digest, JobId, ManagerId, TaskId, WorkerId};
 use tablao_journal::Lsn as JournalLsn;
@@ -16,6 +17,7 @@ use tablao_projections::ReadModel;
 use crate::{
     digest,
     node::Node,
+    past_farms::{PastFarm, PastSite},
     position::{FarmPosition, Place, prefix},
     view::View,
 };
@@ -28,6 +30,25 @@ pub struct Views {
     pub sites: Vec<View>,
 }
 
+/// A site's model: held where it stands, or of the past.
+pub enum Model<'a> {
+    /// As it is.
+    Now(RwLockReadGuard<'a, ReadModel>),
+    /// As it was.
+    Then(&'a ReadModel),
+}
+
+impl Deref for Model<'_> {
+    type Target = ReadModel;
+
+    fn deref(&self) -> &ReadModel {
+        match self {
+            Self::Now(model) => model,
+            Self::Then(model) => model,
+        }
+    }
+}
+
 /// A site at the moment.
 pub struct Site<'a> {
     /// Whose.
@@ -35,7 +56,7 @@ pub struct Site<'a> {
     /// Its journal.
     pub journal: [u8; 16],
     /// Its model.
-    pub model: RwLockReadGuard<'a, ReadModel>,
+    pub model: Model<'a>,
 }
 
 /// All models at one moment.
@@ -126,7 +147,25 @@ impl<'a> Site<'a> {
         Self {
             manager: view.manager,
             journal: view.journal.id,
-            model: view.read(),
+            model: Model::Now(view.read()),
+        }
+    }
+
+    fn past(site: &'a PastSite) -> Self {
+        Self {
+            manager: site.manager,
+            journal: site.journal,
+            model: Model::Then(&site.model),
+        }
+    }
+}
+
+impl<'a> Whole<'a> {
+    /// A farm as it was.
+    pub fn past(farm: &'a PastFarm) -> Self {
+        Self {
+            control: Site::past(&farm.control),
+            sites: farm.sites.iter().map(Site::past).collect(),
         }
     }
 }
@@ -138,12 +177,12 @@ impl Whole<'_> {
 
     /// Where the farm stands.
     pub fn position(&self) -> FarmPosition {
-        FarmPosition::of(self.all().map(|site| (site.journal, &*site.model)))
+        FarmPosition::of(self.all().map(|site| (site.journal, site.model.farm())))
     }
 
     /// The digest of the whole farm.
     pub fn digest(&self) -> Digest {
-        digest::whole(self.all().map(|site| &*site.model))
+        digest::whole(self.all().map(|site| site.model.farm()))
     }
 
     /// The site that has this job.

@@ -163,7 +163,7 @@ fn model_frames(files: &MemoryFiles) -> Vec<tablao_core::entity::FrameKey> {
     let mut model = ReadModel::new();
     let reader = Reader::open(Arc::new(files.clone())).expect("a journal");
     fold(&reader, &mut model).expect("folds");
-    model.farm().frames().keys().cloned().collect()
+    model.farm().frames().keys().collect()
 }
 
 /// Protects every acknowledged request from a loss of power at any sync, in any of its shapes,

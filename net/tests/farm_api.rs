@@ -241,7 +241,20 @@ fn problems_say_what_to_do() {
             "bad-cursor",
             "cursor",
         ),
-        ("jobs?at=57".to_owned(), 501, "no-time-travel", "at"),
+        ("jobs?at=57".to_owned(), 400, "bad-query", "at"),
+        ("events?at=57".to_owned(), 400, "no-time-travel", "at"),
+        (
+            "jobs?at=2999-01-01T00:00:00Z".to_owned(),
+            400,
+            "not-yet",
+            "to come",
+        ),
+        (
+            "jobs?at=1a2b3c4d.1.5".to_owned(),
+            410,
+            "position-gone",
+            "does not have",
+        ),
         (
             "events?after=57".to_owned(),
             400,
@@ -309,9 +322,58 @@ fn digest_is_that_of_the_position() {
         tablao_net::past::fold(&view.reader, &mut model).unwrap();
         models.push((view.reader.journal_id().0, model));
     }
-    let digest = tablao_net::digest::whole(models.iter().map(|(_, model)| model));
+    let digest = tablao_net::digest::whole(models.iter().map(|(_, model)| model.farm()));
     assert_eq!(live["digest"], digest.to_string());
-    let places = models.iter().map(|(id, model)| (*id, model));
+    let places = models.iter().map(|(id, model)| (*id, model.farm()));
     let position = tablao_net::position::FarmPosition::of(places);
     assert_eq!(live["position"], position.to_string());
+}
+
+/// Time travel: with `at` every state is shown as it was then, digest included, by position and
+/// by time, and what shows the present goes on showing it.
+#[test]
+fn the_past_is_shown_as_it_was() {
+    let farm = Farm::start();
+    let worker = farm.awake_worker("hut");
+    let job = farm.submit_render("sh010 lighting", "1-3");
+    let tasks = farm.read(&format!("/api/farm/v1/jobs/{job}/tasks"));
+    let task_id = items(&tasks)[0]["id"].as_str().unwrap().to_owned();
+    let paths = [
+        "digest".to_owned(),
+        "jobs".to_owned(),
+        format!("jobs/{job}"),
+        format!("jobs/{job}/tasks"),
+        format!("tasks/{task_id}"),
+        format!("tasks/{task_id}/attempts"),
+        "frames".to_owned(),
+        "shots".to_owned(),
+    ];
+    let look = |path: &str| farm.read(&format!("/api/farm/v1/{path}"));
+    let then: Vec<Value> = paths.iter().map(|path| look(path)).collect();
+    let at = then[0]["position"].as_str().unwrap();
+
+    let task = farm.ask(&worker).unwrap();
+    farm.report(&worker, &task, json!({ "taskStatus": "active" }), json!({}))
+        .ok(204);
+    farm.finish(&worker, &task);
+    farm.work_off(&worker);
+    let now = look("digest");
+    for (path, was) in paths.iter().zip(&then) {
+        assert_ne!(look(path), *was, "{path} was to change meanwhile");
+        assert_eq!(look(&format!("{path}?at={at}")), *was, "{path}");
+    }
+    let page = look(&format!("jobs/{job}/tasks?limit=1&at={at}"));
+    let next = page["next"].as_str().unwrap();
+    let page = look(&format!("jobs/{job}/tasks?at={at}&cursor={next}"));
+    assert_eq!(items(&page)[..], items(&then[3])[1..]);
+    let workers = look(&format!("workers?at={at}"));
+    assert_eq!(items(&workers)[0]["status"], "awake");
+
+    let early = "at=2001-01-01T00:00:00Z";
+    assert_eq!(items(&look(&format!("jobs?{early}"))).len(), 0);
+    let answer = farm
+        .get(&format!("/api/farm/v1/jobs/{job}?{early}"))
+        .ok(404);
+    assert_eq!(answer.json()["type"], "urn:tablao:problem:unknown-job");
+    assert_eq!(look("digest"), now);
 }

@@ -14,6 +14,9 @@ const WORK_MIN: u64 = 1_000;
 /// Work between checkpoints at most: as much as is folded in about a second.
 const WORK_MAX: u64 = 500_000;
 
+/// A checkpoint looks at every task: between two there is at least one record for so many of them.
+const TASKS_PER_RECORD: u64 = 2;
+
 /// The share of the history between two checkpoints: one in so many. Moments of the past are put
 /// together from the checkpoint before them, and must not be far behind it.
 const SHARE: u64 = 16;
@@ -22,15 +25,19 @@ const SHARE: u64 = 16;
 #[derive(Clone, Debug)]
 pub struct Cadence {
     saved: Lsn,
+    /// Tasks that the last checkpoint holds.
+    tasks: u64,
     work: u64,
     since: u64,
 }
 
 impl Cadence {
-    /// From the position of the checkpoint that was loaded, or from the origin.
-    pub fn new(saved: Lsn) -> Self {
+    /// From the position of the checkpoint that was loaded, or from the origin, and the number of
+    /// tasks there.
+    pub fn new(saved: Lsn, tasks: u64) -> Self {
         Self {
             saved,
+            tasks,
             work: saved.get(),
             since: 0,
         }
@@ -38,12 +45,13 @@ impl Cadence {
 
     /// An event was folded.
     pub fn passed(&mut self, event: &Event) {
-        self.since += work(event);
+        self.since += work_of(event);
     }
 
     /// A checkpoint is due.
     pub fn is_due(&self) -> bool {
-        self.since >= (self.work / SHARE).clamp(WORK_MIN, WORK_MAX)
+        let size = self.tasks / TASKS_PER_RECORD;
+        self.since >= (self.work / SHARE).max(size).clamp(WORK_MIN, WORK_MAX)
     }
 
     /// There is something that the last checkpoint does not hold.
@@ -51,16 +59,17 @@ impl Cadence {
         position > self.saved
     }
 
-    /// A checkpoint was taken at this position.
-    pub fn taken(&mut self, position: Lsn) {
+    /// A checkpoint of a farm with so many tasks was taken at this position.
+    pub fn taken(&mut self, position: Lsn, tasks: u64) {
         self.saved = position;
+        self.tasks = tasks;
         self.work += self.since;
         self.since = 0;
     }
 }
 
 /// What folding an event costs, in ordinary records.
-fn work(event: &Event) -> u64 {
+pub fn work_of(event: &Event) -> u64 {
     let of_ranges = |ranges: &[(u32, u32)]| -> u64 {
         let tasks = ranges
             .iter()
@@ -96,12 +105,12 @@ mod tests {
     /// a checkpoint by more than a share of what was before it.
     #[test]
     fn spaced_by_a_share_of_the_history() {
-        let mut cadence = Cadence::new(Lsn::ORIGIN);
+        let mut cadence = Cadence::new(Lsn::ORIGIN, 0);
         let mut taken = vec![0];
         for position in 1..=1_000_000 {
             cadence.passed(&small());
             if cadence.is_due() {
-                cadence.taken(Lsn::new(position));
+                cadence.taken(Lsn::new(position), 0);
                 taken.push(position);
             }
         }
@@ -117,7 +126,7 @@ mod tests {
     /// One record that cancels a hundred thousand tasks takes as long to fold as they do.
     #[test]
     fn a_mass_change_counts_for_its_tasks() {
-        let mut cadence = Cadence::new(Lsn::ORIGIN);
+        let mut cadence = Cadence::new(Lsn::ORIGIN, 0);
         cadence.passed(&small());
         assert!(!cadence.is_due());
         cadence.passed(&Event::TasksChanged(TasksChanged {
@@ -130,10 +139,22 @@ mod tests {
         assert!(cadence.is_due());
     }
 
+    /// Saving what a large farm holds does not take a good part of the machine for good.
+    #[test]
+    fn a_large_farm_is_saved_less_often() {
+        for (tasks, is_due) in [(10_000, true), (100_000, false)] {
+            let mut cadence = Cadence::new(Lsn::ORIGIN, tasks);
+            for _ in 0..40_000 {
+                cadence.passed(&small());
+            }
+            assert_eq!(cadence.is_due(), is_due, "{tasks}");
+        }
+    }
+
     /// An idle farm has nothing to save at shutdown.
     #[test]
     fn no_tail_no_save() {
-        let cadence = Cadence::new(Lsn::new(7));
+        let cadence = Cadence::new(Lsn::new(7), 0);
         assert!(!cadence.has_tail(Lsn::new(7)));
         assert!(cadence.has_tail(Lsn::new(8)));
     }

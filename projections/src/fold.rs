@@ -4,6 +4,8 @@
 //! Total and infallible, as the core's fold is: an event about something that is not there
 //! changes nothing. The farm moves first; what must be compared with before is read before.
 
+use std::collections::BTreeSet;
+
 use tablao_core::{
     AttemptId, Event, JobId, Recorded, ShotId, WorkerId,
     event::{AttemptAssigned, AttemptEnded, FramePublished},
@@ -23,7 +25,8 @@ impl ReadModel {
     pub fn apply(&mut self, recorded: &Recorded) {
         let touched = Touched::by(&recorded.event);
         let before = self.steps(touched.as_ref());
-        let shot = self.shot_of_purged(&recorded.event);
+        let purged = self.shots_of_purged(&recorded.event);
+        let former = self.former_publisher(&recorded.event);
         self.farm.apply(recorded);
         if let Some(touched) = touched {
             self.tasks_touched(recorded, &touched, before);
@@ -74,7 +77,7 @@ impl ReadModel {
             Event::JobEpochRaised(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerBlocked(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::WorkerUnblocked(facts) => self.change_job(recorded, facts.job, |_| {}),
-            Event::JobPurged(facts) => self.job_purged(facts.job, shot),
+            Event::JobPurged(facts) => self.job_purged(facts.job, purged),
 
             Event::TasksChanged(facts) => {
                 if let Some(tasks) = self.tasks.get_mut(&facts.job) {
@@ -105,7 +108,7 @@ impl ReadModel {
             // What was erased is told by its record; what it was, by none.
             Event::BaselineTaken(_) | Event::DetailErased(_) => {}
 
-            Event::FramePublished(facts) => self.frame_published(recorded, facts),
+            Event::FramePublished(facts) => self.frame_published(recorded, facts, former),
             // The frame stays as it is.
             Event::FrameSkipped(_) => {}
             Event::ThumbnailStored(facts) => {
@@ -223,27 +226,41 @@ impl ReadModel {
         change: impl FnOnce(&mut AttemptRow),
     ) {
         let tasks = self.tasks.get_mut(&job);
-        if let Some(row) = tasks.and_then(|tasks| tasks.attempt(task, id)) {
+        if let Some(row) = tasks.and_then(|tasks| tasks.attempts.live(task, id)) {
             change(row);
         }
     }
 
-    fn shot_of_purged(&self, event: &Event) -> Option<ShotId> {
+    /// The shot that a job renders which is about to go, and those that it has frames of.
+    fn shots_of_purged(&self, event: &Event) -> Option<(ShotId, BTreeSet<ShotId>)> {
         match event {
             Event::JobPurged(facts) => {
                 let job = self.farm.jobs().get(&facts.job)?;
-                Some(job.state.facts.shot)
+                Some((
+                    job.state.facts.shot,
+                    self.farm.shots_of(facts.job).collect(),
+                ))
             }
             _ => None,
         }
     }
 
-    fn job_purged(&mut self, id: JobId, shot: Option<ShotId>) {
+    /// The job that published a frame last which is about to be published.
+    fn former_publisher(&self, event: &Event) -> Option<JobId> {
+        match event {
+            Event::FramePublished(facts) => Some(self.farm.frames().get(&facts.key)?.job),
+            _ => None,
+        }
+    }
+
+    fn job_purged(&mut self, id: JobId, shots: Option<(ShotId, BTreeSet<ShotId>)>) {
         if let Some(row) = self.jobs.remove(&id) {
             self.order.remove(&row.sequence);
         }
         self.tasks.remove(&id);
-        self.frames.purge_job(id, shot);
+        if let Some((shot, touched)) = shots {
+            self.frames.purge_job(&self.farm, shot, &touched);
+        }
         for worker in self.workers.values_mut() {
             let gone = |task| self.farm.task(task).is_none();
             if worker.last_task.is_some_and(gone) {
@@ -285,7 +302,7 @@ impl ReadModel {
         let uuid = task.uuid;
         if let (Some(id), Some(tasks)) = (task.attempt, self.tasks.get_mut(&event.job)) {
             let row = AttemptRow::assigned(id, uuid, recorded, event);
-            tasks.attempts.entry(event.task).or_default().push(row);
+            tasks.attempts.begin(row);
             // What was said about the attempt before does not hold for this one.
             tasks.activity.set(event.task, event.task, "");
         }
@@ -293,37 +310,44 @@ impl ReadModel {
     }
 
     fn attempt_ended(&mut self, recorded: &Recorded, event: &AttemptEnded) {
-        self.change_attempt(event.job, event.task, event.attempt, |row| {
-            row.end(recorded, event);
-        });
         if let Some(tasks) = self.tasks.get_mut(&event.job) {
+            if let Some(mut row) = tasks.attempts.take_live(event.task, event.attempt) {
+                row.end(recorded, event);
+                tasks.attempts.add_ended(&mut self.crew, &row);
+            }
             let reason = recorded.detail.reason_text();
             tasks.activity.set(event.task, event.task, reason);
         }
         self.change_worker(recorded, event.worker, |_| {});
     }
 
-    fn frame_published(&mut self, recorded: &Recorded, event: &FramePublished) {
+    fn frame_published(
+        &mut self,
+        recorded: &Recorded,
+        event: &FramePublished,
+        former: Option<JobId>,
+    ) {
         let job = self.farm.jobs().get(&event.job);
         let Some(task) = job.and_then(|job| job.tasks.get(event.task as usize)) else {
             return;
         };
         let uuid = task.uuid;
         let tasks = self.tasks.get_mut(&event.job);
-        let attempt = tasks.and_then(|tasks| tasks.attempt(event.task, event.attempt));
+        let attempt = tasks.and_then(|tasks| tasks.attempts.live(event.task, event.attempt));
         let Some(worker) = attempt.map(|attempt| attempt.worker) else {
             return;
         };
-        let row = FrameRow::published(recorded, event, uuid, worker);
-        let former = self.frames.publish(row);
+        self.frames
+            .publish(&FrameRow::published(recorded, event, uuid, worker));
         self.change_job(recorded, event.job, |row| {
             row.last_frame = Some(event.key.clone());
         });
         // Another job's frame was replaced: it may have been the last one that job had.
+        let former = former.filter(|job| *job != event.job);
         if let Some(row) = former.and_then(|job| self.jobs.get_mut(&job))
             && row.last_frame.as_ref() == Some(&event.key)
         {
-            row.last_frame = self.frames.last_of_job(row.id).cloned();
+            row.last_frame = self.frames.last_of_job(&self.farm, row.id);
         }
     }
 

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Frames and the shots they belong to, in the orders in which people look at them.
 //!
-//! A frame is held once, sorted by shot and number; by publication and by job there are
-//! indexes. A frame belongs to the job that published it last and goes with that job.
+//! What the farm knows of a frame (job, attempt, size, hash) is not held again; its words lie
+//! packed in blocks (`frame_words.rs`), sorted by shot and number, and a [`FrameRow`] is put
+//! together when asked for. A frame belongs to the job that published it last and goes with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 use tablao_core::{
-    AttemptId, Detail, JobId, Lsn, Recorded, ShotId, TaskId, Timestamp, WorkerId,
+    AttemptId, Detail, Farm, JobId, Lsn, Recorded, ShotId, TaskId, Timestamp, WorkerId,
     detail::{FrameDetail, JobDetail},
     entity::{FrameKey, JobFacts},
     event::FramePublished,
 };
+
+use crate::frame_words::{Block, Held, Shared};
 
 /// A published frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,57 +105,100 @@ pub struct ShotRow {
     pub jobs: usize,
 }
 
-/// How frames sort: shot, number, output, view.
-type Place = (ShotId, i32, String, String);
+/// A block: its shot, and its number there.
+type Place = (ShotId, i32);
 
 /// All frames and shots.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Frames {
-    rows: BTreeMap<Place, FrameRow>,
+    /// None is empty.
+    blocks: BTreeMap<Place, Block>,
+    /// Blocks by the position of the frame in them that was published last.
     newest: BTreeMap<Lsn, Place>,
-    by_job: BTreeMap<JobId, BTreeSet<Place>>,
+    shared: Shared,
     shots: BTreeMap<ShotId, ShotRow>,
 }
 
-fn place(key: &FrameKey) -> Place {
-    (key.shot, key.number, key.output.clone(), key.view.clone())
+/// A frame's words, and where they were found.
+struct Found {
+    held: Held,
+    place: Place,
 }
 
-/// The shot id that sorts next, where there is one.
-fn shot_after(shot: ShotId) -> Option<ShotId> {
-    let next = shot.uuid().as_u128().checked_add(1)?;
-    Some(ShotId::new(uuid::Uuid::from_u128(next)))
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.held.position == other.held.position
+    }
+}
+
+impl Eq for Found {}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.held.position.cmp(&other.held.position)
+    }
 }
 
 impl Frames {
-    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        self.rows.values()
+    pub(crate) fn all<'a>(&'a self, farm: &'a Farm) -> impl Iterator<Item = FrameRow> {
+        (self.blocks.iter()).flat_map(move |(place, block)| self.rows(farm, *place, block))
     }
 
-    pub(crate) fn of_shot(&self, shot: ShotId) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        // Output and view of no frame sort before these two empty names.
-        let first = (shot, i32::MIN, String::new(), String::new());
-        let after = shot_after(shot).map(|next| (next, i32::MIN, String::new(), String::new()));
-        let end = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.rows
-            .range((Bound::Included(first), end))
-            .map(|(_, row)| row)
+    pub(crate) fn of_shot<'a>(
+        &'a self,
+        farm: &'a Farm,
+        shot: ShotId,
+    ) -> impl Iterator<Item = FrameRow> + 'a {
+        (self.blocks_of(shot)).flat_map(move |(place, block)| self.rows(farm, *place, block))
     }
 
-    pub(crate) fn of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        self.by_job
-            .get(&job)
-            .into_iter()
-            .flatten()
-            .map(|place| &self.rows[place])
+    pub(crate) fn of_job<'a>(
+        &'a self,
+        farm: &'a Farm,
+        job: JobId,
+    ) -> impl Iterator<Item = FrameRow> + 'a {
+        (farm.shots_of(job))
+            .flat_map(move |shot| self.of_shot(farm, shot))
+            .filter(move |row| row.job == job)
     }
 
-    pub(crate) fn newest(&self) -> impl Iterator<Item = &FrameRow> {
-        self.newest.values().rev().map(|place| &self.rows[place])
+    /// Last published first. Blocks are opened when it is their turn; those that are open give
+    /// their newest frame.
+    pub(crate) fn newest<'a>(&'a self, farm: &'a Farm) -> impl Iterator<Item = FrameRow> + 'a {
+        let mut closed = self.newest.iter().rev().peekable();
+        let mut open: BinaryHeap<Found> = BinaryHeap::new();
+        std::iter::from_fn(move || {
+            loop {
+                let newest = open.peek().map(|found| found.held.position);
+                match closed
+                    .next_if(|(position, _)| newest.is_none_or(|newest| newest < **position))
+                {
+                    Some((_, &place)) => {
+                        let helds = self.blocks.get(&place).into_iter().flat_map(Block::iter);
+                        open.extend(helds.map(|held| Found { held, place }));
+                    }
+                    None => {
+                        let found = open.pop()?;
+                        let row = self.row(farm, found.place, &found.held);
+                        if row.is_some() {
+                            return row;
+                        }
+                    }
+                }
+            }
+        })
     }
 
-    pub(crate) fn get(&self, key: &FrameKey) -> Option<&FrameRow> {
-        self.rows.get(&place(key))
+    pub(crate) fn get(&self, farm: &Farm, key: &FrameKey) -> Option<FrameRow> {
+        let place = (key.shot, Block::of(key.number));
+        let held = self.blocks.get(&place)?.get(&self.shared, key)?;
+        self.row(farm, place, &held)
     }
 
     pub(crate) fn shot(&self, id: ShotId) -> Option<&ShotRow> {
@@ -167,10 +210,72 @@ impl Frames {
     }
 
     /// The frame that a job published last, of those it still owns.
-    pub(crate) fn last_of_job(&self, job: JobId) -> Option<&FrameKey> {
-        self.of_job(job)
+    pub(crate) fn last_of_job(&self, farm: &Farm, job: JobId) -> Option<FrameKey> {
+        self.of_job(farm, job)
             .max_by_key(|row| row.position)
-            .map(|row| &row.key)
+            .map(|row| row.key)
+    }
+
+    /// The frame of a shot that was published last of those that have a thumbnail.
+    pub(crate) fn last_pictured(&self, farm: &Farm, shot: ShotId) -> Option<FrameRow> {
+        let all = (self.blocks_of(shot))
+            .flat_map(|(place, block)| block.iter().map(|held| (*place, held)));
+        let pictured = all.filter(|(_, held)| held.thumbnail.is_some());
+        let (place, held) = pictured.max_by_key(|(_, held)| (held.published, held.position))?;
+        self.row(farm, place, &held)
+    }
+
+    fn blocks_of(&self, shot: ShotId) -> impl Iterator<Item = (&Place, &Block)> {
+        self.blocks.range((shot, i32::MIN)..=(shot, i32::MAX))
+    }
+
+    fn rows<'a>(
+        &'a self,
+        farm: &'a Farm,
+        place: Place,
+        block: &'a Block,
+    ) -> impl Iterator<Item = FrameRow> + 'a {
+        (block.iter()).filter_map(move |held| self.row(farm, place, &held))
+    }
+
+    fn key(&self, (shot, block): Place, held: &Held) -> FrameKey {
+        let (output, view) = self.shared.names(held);
+        FrameKey {
+            shot,
+            output: output.to_owned(),
+            view: view.to_owned(),
+            number: held.number(block),
+        }
+    }
+
+    /// Facts and words of a frame.
+    fn row(&self, farm: &Farm, place: Place, held: &Held) -> Option<FrameRow> {
+        let key = self.key(place, held);
+        let frame = farm.frames().get(&key)?;
+        let task = farm
+            .jobs()
+            .get(&frame.job)?
+            .tasks
+            .get(frame.task as usize)?;
+        Some(FrameRow {
+            job: frame.job,
+            task: task.uuid,
+            attempt: frame.attempt,
+            worker: self.shared.worker(held)?,
+            size: frame.size,
+            hash: frame.hash,
+            rendered_at: held.rendered_at,
+            render_ms: held.render_ms,
+            samples: held.samples,
+            peak_memory_bytes: held.peak_memory_bytes,
+            flags: held.flags,
+            found: held.found,
+            published: held.published,
+            position: held.position,
+            detail: self.shared.detail(held, key.number),
+            thumbnail: self.shared.thumbnail(held, key.number),
+            key,
+        })
     }
 
     fn shot_or_new(&mut self, id: ShotId) -> &mut ShotRow {
@@ -202,57 +307,56 @@ impl Frames {
         }
     }
 
-    /// A frame was published. Returns the job that had published it before, if another one.
-    pub(crate) fn publish(&mut self, row: FrameRow) -> Option<JobId> {
-        let place = place(&row.key);
+    /// A frame was published.
+    pub(crate) fn publish(&mut self, row: &FrameRow) {
+        let is_new = self.put(row);
         let shot = self.shot_or_new(row.key.shot);
         shot.last_frame_at = Some(row.published);
-        if !self.rows.contains_key(&place) {
-            self.shot_or_new(row.key.shot).frames += 1;
-        }
-        let job = row.job;
-        self.by_job.entry(job).or_default().insert(place.clone());
-        self.newest.insert(row.position, place.clone());
-        let old = self.rows.insert(place.clone(), row)?;
-        self.newest.remove(&old.position);
-        if old.job == job {
-            return None;
-        }
-        self.leave_job(old.job, &place);
-        Some(old.job)
+        shot.frames += usize::from(is_new);
     }
 
-    fn leave_job(&mut self, job: JobId, place: &Place) {
-        if let Some(places) = self.by_job.get_mut(&job) {
-            places.remove(place);
-            if places.is_empty() {
-                self.by_job.remove(&job);
-            }
+    /// Puts a frame's words to its key. Gives whether there were none.
+    fn put(&mut self, row: &FrameRow) -> bool {
+        let held = self.shared.hold(row);
+        let place = (row.key.shot, Block::of(row.key.number));
+        let block = (self.blocks.entry(place)).or_insert_with(|| Block::new(&held));
+        self.newest.remove(&block.newest());
+        let former = block.put(&self.shared, &held);
+        self.newest.insert(block.newest(), place);
+        if let Some(former) = &former {
+            self.shared.let_go(former);
         }
+        former.is_none()
     }
 
     /// A thumbnail of a frame is stored under this name.
     pub(crate) fn set_thumbnail(&mut self, key: &FrameKey, file: &str) {
-        if let Some(row) = self.rows.get_mut(&place(key)) {
-            row.thumbnail = Some(file.to_owned());
+        let place = (key.shot, Block::of(key.number));
+        if let Some(block) = self.blocks.get_mut(&place)
+            && let Some(mut held) = block.get(&self.shared, key)
+        {
+            let former = held.thumbnail;
+            held.thumbnail = Some(self.shared.hold_thumbnail(file, key.number));
+            block.put(&self.shared, &held);
+            self.shared.let_go_thumbnail(former);
         }
     }
 
-    /// A job is gone, and the frames it published last with it.
-    pub(crate) fn purge_job(&mut self, job: JobId, shot: Option<ShotId>) {
-        let mut touched: BTreeSet<ShotId> = shot.into_iter().collect();
-        for place in self.by_job.remove(&job).unwrap_or_default() {
-            if let Some(row) = self.rows.remove(&place) {
-                self.newest.remove(&row.position);
-                touched.insert(place.0);
-                self.shot_or_new(place.0).frames -= 1;
-            }
+    /// A job is gone, and the frames it published last with it: the farm, which is after that,
+    /// has none of them any more. `touched` are the shots that they were of.
+    pub(crate) fn purge_job(&mut self, farm: &Farm, shot: ShotId, touched: &BTreeSet<ShotId>) {
+        for &id in touched {
+            let places: Vec<Place> = self.blocks_of(id).map(|(place, _)| *place).collect();
+            places
+                .into_iter()
+                .for_each(|place| self.purge_block(farm, place));
         }
-        if let Some(shot) = shot.and_then(|shot| self.shots.get_mut(&shot)) {
+        if let Some(shot) = self.shots.get_mut(&shot) {
             shot.jobs = shot.jobs.saturating_sub(1);
         }
-        for id in touched {
-            let last = self.of_shot(id).map(|row| row.published).max();
+        for &id in touched.iter().chain([&shot]) {
+            let helds = self.blocks_of(id).flat_map(|(_, block)| block.iter());
+            let last = helds.map(|held| held.published).max();
             if let Some(shot) = self.shots.get_mut(&id) {
                 shot.last_frame_at = last;
                 if shot.jobs == 0 && shot.frames == 0 {
@@ -262,18 +366,39 @@ impl Frames {
         }
     }
 
+    /// Drops the frames of a block that the farm does not have any more.
+    fn purge_block(&mut self, farm: &Farm, place: Place) {
+        let Some(block) = self.blocks.get(&place) else {
+            return;
+        };
+        let newest = block.newest();
+        let has = |held: &Held| farm.frames().get(&self.key(place, held)).is_some();
+        let (kept, gone): (Vec<Held>, Vec<Held>) = block.iter().partition(has);
+        if gone.is_empty() {
+            return;
+        }
+        self.newest.remove(&newest);
+        self.blocks.remove(&place);
+        gone.iter().for_each(|held| self.shared.let_go(held));
+        self.shot_or_new(place.0).frames -= gone.len();
+        if let Some(first) = kept.first() {
+            let mut block = Block::new(first);
+            for held in &kept {
+                block.put(&self.shared, held);
+            }
+            self.newest.insert(block.newest(), place);
+            self.blocks.insert(place, block);
+        }
+    }
+
     /// Takes rows of a checkpoint in; the indexes follow from them.
-    pub(crate) fn restore(rows: Vec<FrameRow>, shots: Vec<ShotRow>) -> Self {
+    pub(crate) fn restore(rows: &[FrameRow], shots: Vec<ShotRow>) -> Self {
         let mut frames = Self {
             shots: shots.into_iter().map(|shot| (shot.id, shot)).collect(),
             ..Self::default()
         };
         for row in rows {
-            let place = place(&row.key);
-            frames.newest.insert(row.position, place.clone());
-            let places = frames.by_job.entry(row.job).or_default();
-            places.insert(place.clone());
-            frames.rows.insert(place, row);
+            frames.put(row);
         }
         frames
     }

@@ -4,18 +4,18 @@
 //! Names and commands of tasks stay in the chunks in which they came, packed and unchanged;
 //! only what differs per task is held per task, because a job may have a million of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tablao_core::{
-    AttemptId, Detail, JobId, Recorded, TaskId, Timestamp,
+    Detail, JobId, Recorded, TaskId, Timestamp,
     detail::JobDetail,
     entity::{FrameKey, Job, JobFacts, Task},
     event::TasksAdded,
 };
 
 use crate::{
-    attempts::AttemptRow,
+    ended::Attempts,
     task_texts::{PackedTexts, TaskTexts, TextCache},
     texts::RangeTexts,
 };
@@ -114,7 +114,7 @@ pub(crate) struct Chunk {
 }
 
 /// What is kept about the tasks of one job.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct JobTasks {
     /// By first number, ascending.
     pub(crate) chunks: Vec<Chunk>,
@@ -122,8 +122,8 @@ pub(crate) struct JobTasks {
     pub(crate) updated: Vec<Timestamp>,
     /// What each task's last change said.
     pub(crate) activity: RangeTexts,
-    /// Attempts of the tasks that had any, oldest first.
-    pub(crate) attempts: BTreeMap<u32, Vec<AttemptRow>>,
+    /// Attempts of the tasks.
+    pub(crate) attempts: Attempts,
 }
 
 impl JobTasks {
@@ -144,12 +144,6 @@ impl JobTasks {
         if let Some(updated) = self.updated.get_mut(first as usize..=last as usize) {
             updated.fill(at);
         }
-    }
-
-    pub(crate) fn attempt(&mut self, number: u32, id: AttemptId) -> Option<&mut AttemptRow> {
-        // The one that something happens to is nearly always the last.
-        let attempts = self.attempts.get_mut(&number)?;
-        attempts.iter_mut().rev().find(|attempt| attempt.id == id)
     }
 
     pub(crate) fn view<'a>(

@@ -13,6 +13,7 @@ use tablao_core::{
 use crate::{
     attempts::AttemptRow,
     control::{ManagerRow, PlacementRow, RequestRow},
+    ended::{self, Crew},
     frames::{FrameRow, Frames, ShotRow},
     jobs::{JobRow, JobTasks, TaskView},
     task_texts::TextCache,
@@ -28,6 +29,8 @@ pub struct ReadModel {
     pub(crate) order: BTreeMap<u64, JobId>,
     pub(crate) tasks: BTreeMap<JobId, JobTasks>,
     pub(crate) frames: Frames,
+    /// Workers that ran attempts.
+    pub(crate) crew: Crew,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
     pub(crate) tags: BTreeMap<TagId, TagRow>,
     pub(crate) managers: BTreeMap<ManagerId, ManagerRow>,
@@ -88,14 +91,15 @@ impl ReadModel {
     }
 
     /// Attempts of a task, oldest first.
-    pub fn attempts(&self, task: TaskId) -> &[AttemptRow] {
-        self.farm
-            .task(task)
-            .and_then(|(job, task)| {
-                let tasks = self.tasks.get(&job.state.facts.job)?;
-                tasks.attempts.get(&task.number)
-            })
-            .map_or(&[], Vec::as_slice)
+    pub fn attempts(&self, task: TaskId) -> Vec<AttemptRow> {
+        let found = self.farm.task(task).and_then(|(job, task)| {
+            let id = job.state.facts.job;
+            let name = |number: u32| Some(job.tasks.get(number as usize)?.uuid);
+            let job = ended::Job { id, task: &name };
+            let tasks = self.tasks.get(&id)?;
+            Some(tasks.attempts.of_task(&self.crew, &job, task.number))
+        });
+        found.unwrap_or_default()
     }
 
     /// A worker, also a removed one.
@@ -122,28 +126,33 @@ impl ReadModel {
     }
 
     /// Frames by shot and number.
-    pub fn frames(&self) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        self.frames.all()
+    pub fn frames(&self) -> impl Iterator<Item = FrameRow> {
+        self.frames.all(&self.farm)
     }
 
     /// Frames of a shot by number.
-    pub fn frames_of_shot(&self, shot: ShotId) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        self.frames.of_shot(shot)
+    pub fn frames_of_shot(&self, shot: ShotId) -> impl Iterator<Item = FrameRow> {
+        self.frames.of_shot(&self.farm, shot)
     }
 
     /// Frames that a job published last, by shot and number.
-    pub fn frames_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &FrameRow> {
-        self.frames.of_job(job)
+    pub fn frames_of_job(&self, job: JobId) -> impl Iterator<Item = FrameRow> {
+        self.frames.of_job(&self.farm, job)
     }
 
     /// The frames published last, newest first.
-    pub fn newest_frames(&self, limit: usize) -> Vec<&FrameRow> {
-        self.frames.newest().take(limit).collect()
+    pub fn newest_frames(&self) -> impl Iterator<Item = FrameRow> {
+        self.frames.newest(&self.farm)
     }
 
     /// A frame.
-    pub fn frame(&self, key: &FrameKey) -> Option<&FrameRow> {
-        self.frames.get(key)
+    pub fn frame(&self, key: &FrameKey) -> Option<FrameRow> {
+        self.frames.get(&self.farm, key)
+    }
+
+    /// The frame of a shot that was published last of those that have a thumbnail.
+    pub fn last_pictured_frame(&self, shot: ShotId) -> Option<FrameRow> {
+        self.frames.last_pictured(&self.farm, shot)
     }
 
     /// A shot.

@@ -256,7 +256,7 @@ impl OpenPacks {
     pub(crate) fn stored(&mut self, place: Place) -> Result<Vec<u8>, Error> {
         const MISSING: Error = Error::Inconsistent("a pack of its is missing");
         let file = self.files.get_mut(&place.pack).ok_or(MISSING)?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(place.stored as usize);
         let read = file
             .seek(SeekFrom::Start(place.offset))
             .and_then(|_| file.take(u64::from(place.stored)).read_to_end(&mut bytes));

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tablao_core::{
     Farm, JobId, Timestamp,
     codec::{from_bytes, to_bytes},
@@ -16,13 +16,14 @@ use tablao_core::{
 use crate::{
     Error, ReadModel,
     attempts::AttemptRow,
+    ended,
     frames::{FrameRow, Frames, ShotRow},
     jobs::{Chunk, JobTasks},
     task_texts::PackedTexts,
 };
 
 /// Rises when a row of the read model changes shape or meaning.
-const MODEL_ROWS_VERSION: u32 = 2;
+const MODEL_ROWS_VERSION: u32 = 3;
 
 /// Version of all rows together; a checkpoint of another version is thrown away.
 pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
@@ -44,10 +45,38 @@ mod prefix {
 }
 
 /// What is kept about a block of tasks.
-#[derive(Serialize, Deserialize)]
 struct TaskBlock {
     updated: Vec<Timestamp>,
     activity: Vec<(u32, u32, String)>,
+}
+
+impl TaskBlock {
+    /// Times in fixed widths, because there is one for each task; then the texts.
+    fn to_bytes(&self) -> Vec<u8> {
+        let count = u32::try_from(self.updated.len()).expect("a block is small");
+        let mut bytes = Vec::with_capacity(64 + 8 * self.updated.len());
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for time in &self.updated {
+            bytes.extend_from_slice(&time.micros().to_le_bytes());
+        }
+        bytes.extend_from_slice(&to_bytes(&self.activity));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        const BROKEN: Error = Error::Inconsistent("a block of tasks is cut short");
+        let (count, rest) = bytes.split_first_chunk().ok_or(BROKEN)?;
+        let size = (u32::from_le_bytes(*count) as usize).checked_mul(8);
+        let (times, activity) =
+            (size.and_then(|size| rest.split_at_checked(size))).ok_or(BROKEN)?;
+        let (times, _) = times.as_chunks();
+        Ok(Self {
+            updated: (times.iter())
+                .map(|time| Timestamp::from_micros(u64::from_le_bytes(*time)))
+                .collect(),
+            activity: from_bytes(activity)?,
+        })
+    }
 }
 
 impl ReadModel {
@@ -58,7 +87,7 @@ impl ReadModel {
             .to_rows()
             .chain([(vec![prefix::TEXTS], to_bytes(&texts))])
             .chain(each(prefix::JOB, &self.jobs, |id| id.uuid()))
-            .chain((self.tasks.iter()).flat_map(|(job, tasks)| task_rows(*job, tasks)))
+            .chain((self.tasks.iter()).flat_map(|(job, tasks)| self.task_rows(*job, tasks)))
             .chain(self.frame_rows())
             .chain((self.shots()).map(|shot| (key(prefix::SHOT, shot.id.uuid()), to_bytes(shot))))
             .chain(each(prefix::WORKER, &self.workers, |id| id.uuid()))
@@ -68,8 +97,23 @@ impl ReadModel {
             .chain(each(prefix::REQUEST, &self.requests, |id| id.uuid()))
     }
 
+    fn task_rows(&self, job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
+        let facts = self.farm.jobs().get(&job);
+        let name = |number: u32| Some(facts?.tasks.get(number as usize)?.uuid);
+        let of_job = ended::Job {
+            id: job,
+            task: &name,
+        };
+        let attempts = tasks.attempts.blocks(&self.crew, &of_job, BLOCK);
+        let attempts = attempts.into_iter().map(move |(first, attempts)| {
+            let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
+            (key, to_bytes(&attempts))
+        });
+        task_rows(job, tasks).chain(attempts)
+    }
+
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
-        let mut blocks: BTreeMap<Vec<u8>, Vec<&FrameRow>> = BTreeMap::new();
+        let mut blocks: BTreeMap<Vec<u8>, Vec<FrameRow>> = BTreeMap::new();
         for row in self.frames() {
             let block = frame_block(row.key.number);
             let key = block_key(prefix::FRAMES, row.key.shot.uuid(), block);
@@ -153,18 +197,9 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
                     .collect(),
             };
             let key = block_key(prefix::TASKS, job.uuid(), first);
-            (key, to_bytes(&block))
+            (key, block.to_bytes())
         });
-    let mut of_block: BTreeMap<u32, Vec<&AttemptRow>> = BTreeMap::new();
-    for (number, attempts) in &tasks.attempts {
-        let first = number - number % BLOCK;
-        of_block.entry(first).or_default().extend(attempts);
-    }
-    let attempts = of_block.into_iter().map(move |(first, attempts)| {
-        let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
-        (key, to_bytes(&attempts))
-    });
-    chunks.chain(blocks).chain(attempts)
+    chunks.chain(blocks)
 }
 
 /// What the rows said so far, beside the facts.
@@ -173,6 +208,7 @@ pub(crate) struct Words {
     model: ReadModel,
     /// Blocks of tasks, by job and first number.
     blocks: BTreeMap<(JobId, u32), TaskBlock>,
+    attempts: Vec<AttemptRow>,
     frames: Vec<FrameRow>,
     shots: Vec<ShotRow>,
 }
@@ -197,13 +233,11 @@ impl Words {
                 });
             }
             prefix::TASKS => {
-                self.blocks.insert(block_of(key)?, from_bytes(value)?);
+                let block = TaskBlock::from_bytes(value)?;
+                self.blocks.insert(block_of(key)?, block);
             }
             prefix::ATTEMPTS => {
-                for row in from_bytes::<Vec<AttemptRow>>(value)? {
-                    let tasks = model.tasks.entry(row.job).or_default();
-                    tasks.attempts.entry(row.number).or_default().push(row);
-                }
+                self.attempts.extend(from_bytes::<Vec<AttemptRow>>(value)?);
             }
             prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
             prefix::SHOT => self.shots.push(from_bytes(value)?),
@@ -215,6 +249,31 @@ impl Words {
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
+    }
+
+    /// Takes in what another thread has put together of the same model.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let (model, others) = (&mut self.model, other.model);
+        if model.server_url.is_empty() {
+            model.server_url = others.server_url;
+        }
+        if model.config_text.is_empty() {
+            model.config_text = others.config_text;
+        }
+        for (job, mut tasks) in others.tasks {
+            let own = model.tasks.entry(job).or_default();
+            own.chunks.append(&mut tasks.chunks);
+        }
+        model.jobs.extend(others.jobs);
+        model.workers.extend(others.workers);
+        model.tags.extend(others.tags);
+        model.managers.extend(others.managers);
+        model.placements.extend(others.placements);
+        model.requests.extend(others.requests);
+        self.blocks.extend(other.blocks);
+        self.attempts.extend(other.attempts);
+        self.frames.extend(other.frames);
+        self.shots.extend(other.shots);
     }
 
     /// The model, but for its facts, once every row was taken.
@@ -230,6 +289,11 @@ impl Words {
                 tasks.activity.set(first, last, &text);
             }
         }
+        // Not before both threads are done: attempts name workers by numbers that only one gives.
+        for row in self.attempts {
+            let tasks = model.tasks.entry(row.job).or_default();
+            tasks.attempts.restore(&mut model.crew, row);
+        }
         for tasks in model.tasks.values_mut() {
             tasks.chunks.sort_unstable_by_key(|chunk| chunk.first);
         }
@@ -238,7 +302,7 @@ impl Words {
             // A job without tasks has no rows of them, but has an entry.
             model.tasks.entry(row.id).or_default();
         }
-        model.frames = Frames::restore(self.frames, self.shots);
+        model.frames = Frames::restore(&self.frames, self.shots);
         Ok(model)
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! From a checkpoint's pieces to a model, facts and words at the same time.
+//! From a checkpoint's pieces to a model, in two threads, because a start waits for it.
 //!
-//! Reading, checking, unpacking and decoding go on in two threads, because a start waits for
-//! them: one puts the farm together, the other everything else.
+//! Each thread takes the next piece that nobody took, reads, checks, unpacks and decodes it; what
+//! the two have found is put together then, one thread making the words and the index of names,
+//! the other the schedule.
 
-use tablao_core::{Farm, rows::Assembly};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tablao_core::rows::Assembly;
 
 use crate::{
     Error, ReadModel,
@@ -14,37 +17,60 @@ use crate::{
 
 /// Puts a model together. The packs are open once for each of the two threads.
 pub(crate) fn unpack(pieces: &[Piece], packs: [OpenPacks; 2]) -> Result<ReadModel, Error> {
-    let [for_facts, for_words] = packs;
-    let (farm, words) = std::thread::scope(|scope| {
-        let words = scope.spawn(|| read_words(pieces, for_words));
-        let farm = read_farm(pieces, for_facts);
-        let words = words.join();
-        (farm, words)
-    });
-    let words = words.map_err(|_| Error::Panicked("a row that cannot be read".to_owned()))?;
-    words?.join(farm?)
+    let next = AtomicUsize::new(0);
+    let [mine, others] = packs;
+    let (one, other) = both(
+        || take_pieces(pieces, &next, mine),
+        || take_pieces(pieces, &next, others),
+    )?;
+    let (mut found, more) = (one?, other?);
+    found.facts.merge(more.facts);
+    found.words.merge(more.words);
+    let Found { facts, words } = found;
+
+    // The farm's entities are small work once decoded; both indexes over them are not.
+    let assembled = facts.assemble()?;
+    let (schedule, (names, words)) = both(
+        || assembled.schedule(),
+        || (assembled.names(), words.finish()),
+    )?;
+    words?.join(assembled.finish(names, schedule)?)
 }
 
-fn read_farm(pieces: &[Piece], mut packs: OpenPacks) -> Result<Farm, Error> {
-    let mut assembly = Assembly::default();
-    for piece in pieces.iter().filter(|piece| piece.facts) {
+/// What one thread found in its pieces.
+#[derive(Default)]
+struct Found {
+    facts: Assembly,
+    words: Words,
+}
+
+fn take_pieces(pieces: &[Piece], next: &AtomicUsize, mut packs: OpenPacks) -> Result<Found, Error> {
+    let mut found = Found::default();
+    while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
         let rows = packs.rows(piece.place, &piece.hash)?;
         for row in Rows(&rows) {
             let (key, value) = row?;
-            assembly.take(key, value)?;
+            if piece.facts {
+                found.facts.take(key, value)?;
+            } else {
+                found.words.take(key, value)?;
+            }
         }
     }
-    Ok(assembly.finish()?)
+    Ok(found)
 }
 
-fn read_words(pieces: &[Piece], mut packs: OpenPacks) -> Result<ReadModel, Error> {
-    let mut words = Words::default();
-    for piece in pieces.iter().filter(|piece| !piece.facts) {
-        let rows = packs.rows(piece.place, &piece.hash)?;
-        for row in Rows(&rows) {
-            let (key, value) = row?;
-            words.take(key, value)?;
-        }
-    }
-    words.finish()
+/// Runs two things at the same time.
+fn both<A: Send, B: Send>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> Result<(A, B), Error> {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        let other = other.join();
+        other
+            .map(|other| (one, other))
+            .map_err(|_| Error::Panicked("a row that cannot be read".to_owned()))
+    })
 }

@@ -71,6 +71,10 @@ fn replay_gives_the_live_digest_also_of_a_moment_that_has_passed() {
     assert_eq!(before.ended(0).json()["jobs"], 0);
     let now = farm.look(&["replay", "--json"]).ended(0).json();
     assert_eq!(now["jobs"], 2, "{now}");
+    let quick = farm.look(&["replay", "--json", "--from-checkpoint"]);
+    let quick = quick.ended(0).json();
+    assert_eq!(quick["digest"], now["digest"]);
+    assert_eq!(quick["records"], 0, "the stopped farm left a checkpoint");
 }
 
 /// A position of another farm, or one that these journals have not reached, must not quietly

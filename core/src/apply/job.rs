@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uuid::Uuid;
-
 use crate::{
     Farm, JobId, JobStatus, Lsn, Recorded, ShotId, TaskStatus,
     entity::{FrameKey, Job, JobState, Tasks},
@@ -65,7 +63,7 @@ impl Farm {
         });
         let states: Vec<TaskState> = states.collect();
         let len = u32::try_from(states.len()).expect("a run of tasks fits one decision");
-        (job.tasks).push(event.generation, event.tasks.clone(), states);
+        (job.tasks).push(event.generation, event.tasks.clone(), &states);
         job.counts.add_many(TaskStatus::Queued, len);
         for number in first..first + len {
             self.unsettled.new_task(job, number);
@@ -82,10 +80,9 @@ impl Farm {
             return;
         };
         self.unsettled.job_goes(&mut self.hash, &job);
-        let gone = (self.frames_last_published_by(id).into_iter())
-            .filter_map(|key| self.frames.remove_entry(&key))
-            .collect();
-        self.unsettled.frames_went(&mut self.hash, &gone);
+        let gone = self.frames_last_published_by(id);
+        self.unsettled
+            .frames_go(&mut self.hash, &gone, &mut self.frames);
         self.schedule.remove_job(&job);
         for waiting in self.schedule.waiting_for(id) {
             self.refresh_lanes(waiting);
@@ -93,27 +90,13 @@ impl Farm {
     }
 
     /// The frames that go with a job, and the counts of them.
-    fn frames_last_published_by(&mut self, id: JobId) -> Vec<FrameKey> {
-        let (least, greatest) = (Uuid::nil(), Uuid::max());
-        let shots: Vec<ShotId> = (self.frames_of)
-            .range((id, ShotId::new(least))..=(id, ShotId::new(greatest)))
-            .map(|(&(_, shot), _)| shot)
-            .collect();
-        let mut keys = Vec::new();
+    fn frames_last_published_by(&mut self, id: JobId) -> BTreeSet<FrameKey> {
+        let shots: Vec<ShotId> = self.shots_of(id).collect();
+        let mut keys = BTreeSet::new();
         for shot in shots {
             self.frames_of.remove(&(id, shot));
-            let first = FrameKey {
-                shot,
-                output: String::new(),
-                view: String::new(),
-                number: i32::MIN,
-            };
-            let frames = (self.frames.range(first..)).take_while(|(key, _)| key.shot == shot);
-            keys.extend(
-                frames
-                    .filter(|(_, frame)| frame.job == id)
-                    .map(|(key, _)| key.clone()),
-            );
+            let frames = (self.frames.of_shot(shot)).filter(|(_, frame)| frame.job == id);
+            keys.extend(frames.map(|(key, _)| key));
         }
         keys
     }

@@ -299,7 +299,7 @@ impl Farm {
         };
         let (from, retired) = (task.status, task.retired);
         self.schedule.before_task_change(job, &task);
-        self.unsettled.task_changes(&mut self.hash, job, number);
+        self.unsettled.task_changes(job, number);
         let mut task = (job.tasks.change(number)).expect("it was there a moment ago");
         change(&mut task);
         task.state.changed_at = recorded.lsn;

@@ -8,7 +8,6 @@ use crate::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
         FailuresCleared, FramePublished, TasksChanged, ThumbnailStored,
     },
-    unsettled::Mark,
 };
 
 impl Farm {
@@ -82,7 +81,9 @@ impl Farm {
         }
         self.tasks_moved(recorded, event.job);
         self.change_attempts(recorded, event.worker, |attempts| {
-            attempts.insert(id);
+            if let Err(place) = attempts.binary_search(&id) {
+                attempts.insert(place, id);
+            }
         });
     }
 
@@ -137,7 +138,7 @@ impl Farm {
         }
         self.tasks_moved(recorded, event.job);
         self.change_attempts(recorded, event.worker, |attempts| {
-            attempts.remove(&event.attempt);
+            attempts.retain(|attempt| *attempt != event.attempt);
         });
     }
 
@@ -160,20 +161,18 @@ impl Farm {
             publications: 1,
             thumbnail: None,
             detail: recorded.detail_hash,
-            mark: Mark::default(),
         };
         let shot = event.key.shot;
         *self.frames_of.entry((event.job, shot)).or_default() += 1;
-        if let Some(old) = self.frames.get_mut(&event.key) {
+        if let Some(old) = self.frames.get(&event.key) {
             self.unsettled
-                .frame_changes(&mut self.hash, &event.key, old);
+                .frame_changes(&mut self.hash, &event.key, &mut self.frames);
             frame.publications += old.publications;
-            frame.mark = old.mark;
-            let former = std::mem::replace(old, frame).job;
-            self.forget_frame_of(former, shot);
+            self.frames.put(&event.key, &frame);
+            self.forget_frame_of(old.job, shot);
         } else {
-            self.unsettled.new_frame(&event.key, &mut frame);
-            self.frames.insert(event.key.clone(), frame);
+            self.frames.put(&event.key, &frame);
+            self.unsettled.new_frame(&event.key, &mut self.frames);
         }
     }
 
@@ -188,12 +187,8 @@ impl Farm {
     }
 
     pub(super) fn thumbnail_stored(&mut self, event: &ThumbnailStored) {
-        let Some(frame) = self.frames.get_mut(&event.key) else {
-            debug_assert!(false, "a thumbnail names a frame that is not there");
-            return;
-        };
         self.unsettled
-            .frame_changes(&mut self.hash, &event.key, frame);
-        frame.thumbnail = Some(event.hash);
+            .frame_changes(&mut self.hash, &event.key, &mut self.frames);
+        self.frames.set_thumbnail(&event.key, event.hash);
     }
 }

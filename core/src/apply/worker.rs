@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use crate::{
     AttemptId, Farm, Recorded, WorkerId, WorkerStatus,
     entity::{Protocol, Worker},
@@ -25,11 +27,13 @@ impl Farm {
             schedule: None,
             quarantined: false,
             deleted: false,
-            attempts: BTreeSet::new(),
+            attempts: SmallVec::new(),
             detail: recorded.detail_hash,
             changed_at: recorded.lsn,
+            types: SmallVec::new(),
             mark: Mark::default(),
         };
+        worker.types = self.types_of(&worker.task_types);
         // An event that decide does not write twice for a worker, but a fold takes what comes.
         if let Some(old) = self.workers.get_mut(&event.worker) {
             self.unsettled.worker_changes(&mut self.hash, old);
@@ -43,8 +47,11 @@ impl Farm {
     }
 
     pub(super) fn worker_signed_on(&mut self, recorded: &Recorded, event: &WorkerSignedOn) {
+        let task_types: BTreeSet<String> = event.task_types.iter().cloned().collect();
+        let types = self.types_of(&task_types);
         self.change_worker(recorded, event.worker, |worker| {
-            worker.task_types = event.task_types.iter().cloned().collect();
+            worker.task_types = task_types;
+            worker.types = types;
             worker.can_restart = event.can_restart;
             worker.protocol = event.protocol;
             worker.slots = event.slots;
@@ -75,7 +82,7 @@ impl Farm {
         &mut self,
         recorded: &Recorded,
         id: WorkerId,
-        change: impl FnOnce(&mut BTreeSet<AttemptId>),
+        change: impl FnOnce(&mut SmallVec<[AttemptId; 1]>),
     ) {
         let Some(worker) = self.workers.get_mut(&id) else {
             debug_assert!(false, "an event names a worker that is not there");

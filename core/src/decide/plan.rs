@@ -36,6 +36,8 @@ pub struct Plan<'a> {
     pub(super) farm: &'a Farm,
     pub(super) env: &'a Env,
     pub(super) events: Vec<(Event, Detail)>,
+    /// Of the first job that is looked at, and most requests look at no other.
+    first_view: Option<(JobId, JobView)>,
     views: BTreeMap<JobId, JobView>,
     /// Attempts that these events have ended.
     ended: Vec<AttemptId>,
@@ -85,6 +87,7 @@ impl<'a> Plan<'a> {
             farm,
             env,
             events: Vec::new(),
+            first_view: None,
             views: BTreeMap::new(),
             ended: Vec::new(),
         }
@@ -104,7 +107,7 @@ impl<'a> Plan<'a> {
 
     pub(super) fn view(&mut self, id: JobId) -> &mut JobView {
         let farm = self.farm;
-        self.views.entry(id).or_insert_with(|| {
+        let fresh = || {
             let job = &farm.jobs[&id];
             JobView {
                 status: job.state.status,
@@ -112,7 +115,12 @@ impl<'a> Plan<'a> {
                 live: job.live,
                 changed: BTreeMap::new(),
             }
-        })
+        };
+        let (first, view) = self.first_view.get_or_insert_with(|| (id, fresh()));
+        if *first == id {
+            return view;
+        }
+        self.views.entry(id).or_insert_with(fresh)
     }
 
     /// The status that a task will have.

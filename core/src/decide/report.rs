@@ -155,7 +155,7 @@ impl<'a> Plan<'a> {
         if already {
             return;
         }
-        if let Some(known) = known {
+        if let Some(known) = &known {
             // The same attempt tells it again, or another one found it: it stays as it is.
             if known.hash == report.hash || report.found {
                 if known.attempt != attempt.id {
@@ -338,7 +338,7 @@ impl<'a> Plan<'a> {
         self.farm
             .workers
             .get(&worker)
-            .map(|worker| worker.attempts.iter().copied().collect())
+            .map(|worker| worker.attempts.to_vec())
             .unwrap_or_default()
     }
 }

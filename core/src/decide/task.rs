@@ -111,16 +111,7 @@ impl Plan<'_> {
                 return Ok(self.assigned(attempt));
             }
         }
-        let mut types: Vec<u16> = worker
-            .task_types
-            .iter()
-            .filter_map(|name| self.farm.type_index(name))
-            .collect();
-        types.sort_unstable();
-        let (best, next) = self
-            .farm
-            .schedule
-            .pick(self.farm, &types, worker, self.env.now);
+        let (best, next) = self.farm.schedule.pick(self.farm, worker, self.env.now);
         let Some(best) = best else {
             return Ok(Answer::NoTask);
         };

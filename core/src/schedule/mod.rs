@@ -10,6 +10,7 @@
 mod numbers;
 mod pick;
 mod ready;
+mod restore;
 mod waits;
 
 use std::{

@@ -29,6 +29,14 @@ impl Numbers {
         newly
     }
 
+    /// Up to sixty-four numbers of one word. Gives how many were not in the set.
+    pub(super) fn insert_word(&mut self, place: u64, bits: u64) -> u32 {
+        let word = self.words.entry(place).or_default();
+        let newly = bits & !*word;
+        *word |= bits;
+        newly.count_ones()
+    }
+
     /// Gives whether it was in the set.
     pub(super) fn remove(&mut self, number: u64) -> bool {
         let Some(word) = self.words.get_mut(&(number / BITS)) else {

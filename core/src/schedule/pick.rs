@@ -70,12 +70,11 @@ impl Schedule {
     pub fn pick(
         &self,
         farm: &Farm,
-        types: &[u16],
         worker: &Worker,
         now: Timestamp,
     ) -> (Option<Candidate>, Option<Candidate>) {
         let mut found = Found::default();
-        for &task_type in types {
+        for &task_type in &worker.types {
             let bars = [
                 self.blocked.get(&(worker.id, task_type)),
                 self.exhausted.get(&(worker.id, task_type)),
@@ -96,19 +95,12 @@ impl Schedule {
                 }
             }
         }
-        self.look_at_due(farm, types, worker, now, &mut found);
+        self.look_at_due(farm, worker, now, &mut found);
         (found.best, found.second)
     }
 
     /// Jobs whose earliest start has come since the last record are not in the lanes yet.
-    fn look_at_due(
-        &self,
-        farm: &Farm,
-        types: &[u16],
-        worker: &Worker,
-        now: Timestamp,
-        found: &mut Found,
-    ) {
+    fn look_at_due(&self, farm: &Farm, worker: &Worker, now: Timestamp, found: &mut Found) {
         for job in self.starting(farm.time(), now) {
             let Some(job) = farm.jobs().get(&job) else {
                 continue;
@@ -121,7 +113,7 @@ impl Schedule {
             if !serves || !farm.may_run(job) {
                 continue;
             }
-            for &task_type in types {
+            for &task_type in &worker.types {
                 if !links.blocked.contains(&(worker.id, task_type)) {
                     let place = (Reverse(facts.priority), job.state.sequence);
                     found.look_into(links, place, task_type, worker);

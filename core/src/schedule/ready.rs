@@ -76,6 +76,12 @@ impl Ready {
             .collect()
     }
 
+    /// Tasks of one word of numbers can be started from now on; nobody has failed any of them.
+    pub(super) fn enter_word(&mut self, priority: Reverse<i32>, place: u64, bits: u64) {
+        let tasks = self.by_priority.entry(priority).or_default();
+        self.count += tasks.insert_word(place, bits);
+    }
+
     /// A task can be started from now on.
     pub(super) fn enter(&mut self, task: &Task<'_>) -> Turned {
         let number = u64::from(task.number);

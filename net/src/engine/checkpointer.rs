@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Saves checkpoints of one journal's read model, beside the threads that people wait for.
 //!
-//! The projector encodes, because only between two of its batches do model, position and chain
-//! belong together; a thread of its own packs and writes, which takes as long as the disk does.
+//! The projector copies the model, because only between two of its batches do model, position and
+//! chain belong together; a thread of its own encodes, packs and writes, after those that people
+//! wait for. What tasks share is not copied.
 
 use std::{
     sync::{
@@ -15,17 +16,22 @@ use std::{
 use crossbeam_channel::Sender;
 use tablao_core::{Event, Lsn};
 use tablao_journal::ChainValue;
-use tablao_projections::{Cadence, Checkpoints, Encoded, ReadModel, Stamp};
+use tablao_projections::{Cadence, Checkpoints, ReadModel, Stamp};
 
 use super::JournalIdentity;
 use crate::Error;
+
+/// What the thread that writes asks the system to put before it. Not the most: a machine that is
+/// always busy is to get its checkpoints too.
+#[cfg(target_os = "linux")]
+const POLITENESS: i32 = 10;
 
 /// Saves checkpoints of one journal's read model.
 pub(super) struct Checkpointer {
     store: Arc<Checkpoints>,
     journal: JournalIdentity,
     cadence: Cadence,
-    to_writer: Sender<Encoded>,
+    to_writer: Sender<(Stamp, Box<ReadModel>)>,
     /// A checkpoint is being written: the next one waits for its turn.
     busy: Arc<AtomicBool>,
     writer: JoinHandle<()>,
@@ -36,17 +42,21 @@ impl Checkpointer {
         store: Arc<Checkpoints>,
         journal: JournalIdentity,
         saved: Lsn,
+        model: &ReadModel,
     ) -> Result<Self, Error> {
-        let (to_writer, encoded) = crossbeam_channel::bounded::<Encoded>(1);
+        let (to_writer, copies) = crossbeam_channel::bounded::<(Stamp, Box<ReadModel>)>(1);
         let busy = Arc::new(AtomicBool::new(false));
         let (written, writes_to) = (Arc::clone(&busy), Arc::clone(&store));
         let name = "checkpoints";
         let writer = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                for encoded in encoded {
+                let_others_go_first();
+                for (stamp, copy) in copies {
+                    let encoded = Checkpoints::encode(stamp, &copy);
+                    drop(copy);
                     // A cache that cannot be written costs time at the next start, nothing else.
-                    if let Err(error) = writes_to.write(encoded) {
+                    if let Err(error) = encoded.and_then(|encoded| writes_to.write(encoded)) {
                         tracing::warn!(%error, "save a checkpoint");
                     }
                     written.store(false, Ordering::Release);
@@ -59,7 +69,7 @@ impl Checkpointer {
         Ok(Self {
             store,
             journal,
-            cadence: Cadence::new(saved),
+            cadence: Cadence::new(saved, tasks_of(model)),
             to_writer,
             busy,
             writer,
@@ -79,36 +89,53 @@ impl Checkpointer {
     }
 
     /// Saves what the last checkpoint does not hold, and waits until it is there.
-    pub(super) fn save_at_end(mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
-        let position = read(model).farm().position();
-        if self.cadence.has_tail(position) {
-            self.save(model, chain);
-        }
+    pub(super) fn save_at_end(self, model: &RwLock<ReadModel>, chain: ChainValue) {
         drop(self.to_writer);
         if self.writer.join().is_err() {
             tracing::warn!("the thread that saves checkpoints panicked");
         }
-        drop(self.store);
+        // Nothing moves any more: no copy is needed, and nobody is to be let go first.
+        let model = read(model);
+        if self.cadence.has_tail(model.farm().position()) {
+            let stamp = stamp(self.journal, &model, chain);
+            if let Err(error) = self.store.save(stamp, &model) {
+                tracing::warn!(%error, "save a checkpoint");
+            }
+        }
     }
 
     fn save(&mut self, model: &RwLock<ReadModel>, chain: ChainValue) {
-        let (position, encoded) = {
+        let (stamp, copy) = {
             let model = read(model);
-            let position = model.farm().position();
-            let stamp = Stamp::new(self.journal.id, self.journal.incarnation, position, chain.0);
-            (position, Checkpoints::encode(stamp, &model))
+            (stamp(self.journal, &model, chain), Box::new(model.clone()))
         };
-        match encoded {
-            Ok(encoded) => {
-                self.cadence.taken(position);
-                self.busy.store(true, Ordering::Release);
-                // The writer takes one at a time and is waiting, or ends with the process.
-                let _ = self.to_writer.send(encoded);
-            }
-            Err(error) => tracing::warn!(%error, "encode a checkpoint"),
-        }
+        self.cadence.taken(stamp.lsn, tasks_of(&copy));
+        self.busy.store(true, Ordering::Release);
+        // The writer takes one at a time and is waiting, or ends with the process.
+        let _ = self.to_writer.send((stamp, copy));
     }
 }
+
+fn stamp(journal: JournalIdentity, model: &ReadModel, chain: ChainValue) -> Stamp {
+    let position = model.farm().position();
+    Stamp::new(journal.id, journal.incarnation, position, chain.0)
+}
+
+fn tasks_of(model: &ReadModel) -> u64 {
+    let jobs = model.farm().jobs().values();
+    jobs.map(|job| job.tasks.len() as u64).sum()
+}
+
+/// On Linux this concerns the calling thread alone.
+#[cfg(target_os = "linux")]
+fn let_others_go_first() {
+    // Where it cannot be had, checkpoints cost others a little more.
+    let _ = rustix::process::nice(POLITENESS);
+}
+
+/// Elsewhere there is no safe call for it.
+#[cfg(not(target_os = "linux"))]
+fn let_others_go_first() {}
 
 fn read(model: &RwLock<ReadModel>) -> RwLockReadGuard<'_, ReadModel> {
     model.read().unwrap_or_else(PoisonError::into_inner)

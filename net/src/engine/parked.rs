@@ -157,3 +157,81 @@ impl Parked {
         self.expiries.first().map(|(until, _)| *until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tablao_core::Request;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn worker(number: u128) -> WorkerId {
+        WorkerId::new(Uuid::from_u128(number))
+    }
+
+    fn class(task_type: &str) -> Class {
+        Class {
+            tags: Vec::new(),
+            task_types: vec![task_type.to_owned()],
+        }
+    }
+
+    /// An ask of a worker, and the connection that waits for its answer.
+    fn ask(number: u128, until: Instant) -> (ParkedAsk, oneshot::Receiver<Reply>) {
+        let worker = worker(number);
+        let (reply, connection) = oneshot::channel();
+        let ask = Ask::system(Request::AskForTask { worker });
+        (ParkedAsk { ask, reply, until }, connection)
+    }
+
+    fn asker(parked: &ParkedAsk) -> WorkerId {
+        match &parked.ask.request {
+            Request::AskForTask { worker } => *worker,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whoever waits longest is served first, within its class, and nobody is tried twice in one
+    /// round: what is parked during the round stands behind its end.
+    #[test]
+    fn the_oldest_of_a_class_comes_first_and_once_a_round() {
+        let (now, mut parked, mut connections) = (Instant::now(), Parked::default(), Vec::new());
+        for (number, class) in [(3, class("a")), (1, class("b")), (2, class("a"))] {
+            let (ask, connection) = ask(number, now);
+            connections.push(connection);
+            parked.park(worker(number), class, ask);
+        }
+        assert_eq!(parked.classes(), [class("a"), class("b")]);
+        let end = parked.next_place();
+        let first = parked.take_oldest(&class("a"), end).unwrap();
+        assert_eq!(asker(&first), worker(3));
+        parked.park(worker(3), class("a"), first);
+        let second = parked.take_oldest(&class("a"), end).unwrap();
+        assert_eq!(asker(&second), worker(2));
+        assert!(parked.take_oldest(&class("a"), end).is_none());
+        assert_eq!(parked.take_of(worker(3)).len(), 1);
+        assert_eq!(parked.classes(), [class("b")]);
+    }
+
+    /// An ask leaves when its patience or its connection ends, and leaves nothing behind.
+    #[test]
+    fn asks_end_with_their_patience_or_their_connection() {
+        let (now, mut parked) = (Instant::now(), Parked::default());
+        let later = now + Duration::from_secs(1);
+        let (soon, _waits) = ask(1, now);
+        let (late, hangs_up) = ask(2, later);
+        parked.park(worker(1), class("a"), soon);
+        parked.park(worker(2), class("a"), late);
+        assert_eq!(parked.next_expiry(), Some(now));
+        let expired = parked.take_expired(now);
+        assert_eq!(expired.iter().map(asker).collect::<Vec<_>>(), [worker(1)]);
+        parked.sweep();
+        assert!(!parked.is_empty(), "its connection still waits");
+        drop(hangs_up);
+        parked.sweep();
+        assert!(parked.is_empty() && parked.next_expiry().is_none());
+        assert!(parked.classes().is_empty() && parked.take_of(worker(2)).is_empty());
+    }
+}

@@ -9,10 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::Receiver;
 use tablao_core::Lsn;
 use tablao_journal::{ChainValue, Report};
-use tablao_projections::ReadModel;
+use tablao_projections::{ReadModel, work_of};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{Batch, Reply};
+
+/// Folded in one go, in ordinary records: about a millisecond. Readers of the model wait for it.
+const WORK_AT_ONCE: u64 = 500;
 
 /// What goes with a draft through the journal.
 pub(super) struct Settlement {
@@ -103,23 +106,40 @@ impl Projector {
     }
 
     fn pass(&mut self, settlements: Vec<Settlement>) {
+        let mut left = settlements.into_iter();
+        while left.len() > 0 {
+            self.pass_some(&mut left);
+        }
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.save_if_due(&self.model, self.chain);
+        }
+    }
+
+    /// Passes what is soon done, and tells of it before the rest: whoever reads the model, and
+    /// whoever stands before a large submission, does not wait for all of it.
+    fn pass_some(&mut self, left: &mut std::vec::IntoIter<Settlement>) {
         let mut last = *self.position.borrow();
+        let mut passed = Vec::with_capacity(left.len());
         {
             let mut model = self.model.write().unwrap_or_else(PoisonError::into_inner);
-            for recorded in settlements
-                .iter()
-                .flat_map(|settlement| settlement.records.iter())
+            let mut done = 0;
+            while done < WORK_AT_ONCE
+                && let Some(settlement) = left.next()
             {
-                model.apply(recorded);
-                if let Some(checkpoint) = &mut self.checkpoint {
-                    checkpoint.passed(&recorded.event);
+                for recorded in settlement.records.iter() {
+                    model.apply(recorded);
+                    if let Some(checkpoint) = &mut self.checkpoint {
+                        checkpoint.passed(&recorded.event);
+                    }
+                    done += work_of(&recorded.event);
+                    last = recorded.lsn;
                 }
-                last = recorded.lsn;
+                passed.push(settlement);
             }
         }
         self.position.send_replace(last);
         let has_subscribers = self.events.receiver_count() > 0;
-        for settlement in settlements {
+        for settlement in passed {
             if has_subscribers {
                 // One that left in the meantime is no error.
                 let _ = self.events.send(settlement.records);
@@ -134,9 +154,6 @@ impl Projector {
         let ready: Vec<(Lsn, oneshot::Sender<Reply>, Reply)> = ready;
         for (_, reply, answer) in ready {
             let _ = reply.send(answer);
-        }
-        if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.save_if_due(&self.model, self.chain);
         }
     }
 }

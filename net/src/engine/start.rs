@@ -116,6 +116,7 @@ impl Engine {
         };
         let farm = model.farm().clone();
         let position = farm.position();
+        let checkpointer = Checkpointer::start(Arc::clone(&store), identity, saved, &model)?;
         let model = Arc::new(RwLock::new(model));
         let (sender, receiver) = crossbeam_channel::bounded(WAITING_REQUESTS_MAX);
         let (to_projector, from_engine) = crossbeam_channel::unbounded();
@@ -134,7 +135,7 @@ impl Engine {
             position: position_sender,
             events: events.clone(),
             failed: failed_sender,
-            checkpoint: Some(Checkpointer::start(Arc::clone(&store), identity, saved)?),
+            checkpoint: Some(checkpointer),
             barriers: Vec::new(),
             chain,
         };

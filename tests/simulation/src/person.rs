@@ -160,6 +160,10 @@ impl World {
             return Ok(());
         }
         if !self.is_server_lost || self.process(Node::Server(old)).is_up {
+            // It came back by itself, and nothing is lost so late that nobody could follow.
+            if self.now >= FAULTS_END {
+                return Ok(());
+            }
             self.is_server_lost = true;
             let down = FAULTS_END + 10 * S - self.now;
             self.kill(

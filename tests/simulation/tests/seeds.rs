@@ -35,6 +35,17 @@ fn tell(seed: u64) -> ! {
     panic!("seed {seed} fails; its shrunk trace is above");
 }
 
+/// Names its seed if the seed does not fail but panics.
+struct NamesItself(u64);
+
+impl Drop for NamesItself {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("in seed {}", self.0);
+        }
+    }
+}
+
 /// Protects every promise about crashes, histories and copies, in every order of faults that
 /// these seeds have.
 #[test]
@@ -43,6 +54,7 @@ fn all_seeds_keep_all_promises() {
     let first = number("TABLAO_FIRST_SEED").unwrap_or(1);
     let begun = std::time::Instant::now();
     for seed in first..first + seeds() {
+        let _named = NamesItself(seed);
         match run_seed(seed) {
             Ok(counts) => all += counts,
             Err(_) => {

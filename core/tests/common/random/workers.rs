@@ -178,8 +178,8 @@ impl Wishes {
     }
 
     pub(super) fn thumbnail(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
-        let keys: Vec<&FrameKey> = farm.frames().keys().collect();
-        let key = (*self.random.pick(&keys)?).clone();
+        let keys: Vec<FrameKey> = farm.frames().keys().collect();
+        let key = self.random.pick(&keys)?.clone();
         Some(Request::StoreThumbnail {
             key,
             hash: [u8::from(self.random.one_in(2)); 32],

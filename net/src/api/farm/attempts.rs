@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `attempts`: every run of a task, ended ones included.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use tablao_core::{
     AttemptId, TaskId,
@@ -11,13 +11,14 @@ use tablao_projections::{AttemptRow, ReadModel};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     named::Named,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody},
-    request::{Id, Query},
+    request::Id,
     tasks::unknown_task,
 };
-use crate::{clock::rfc3339, node::SharedNode, whole::Views};
+use crate::clock::rfc3339;
 
 /// What kind of failure ended an attempt.
 #[derive(Serialize, ToSchema)]
@@ -147,23 +148,21 @@ pub(super) struct AttemptsQuery {
 
 /// Attempts of a task, oldest first.
 #[utoipa::path(get, path = "/api/farm/v1/tasks/{task}/attempts", tag = "tasks",
-    params(("task" = String, Path, description = "The task's id", format = "uuid"), AttemptsQuery),
+    params(("task" = String, Path, description = "The task's id", format = "uuid"), AttemptsQuery, AtQuery),
     responses(
         (status = 200, description = "A page of attempts, oldest first", body = Page<Attempt>),
         (status = 400, description = "The id or a parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such task", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn of_task(
-    State(node): State<SharedNode>,
     Id(task): Id<TaskId>,
-    Query(query): Query<AttemptsQuery>,
+    Asked(query, seen): Asked<AttemptsQuery>,
 ) -> Result<Json<Page<Attempt>>, Problem> {
     let wanted: Wanted<AttemptId> = Wanted::new("attempts", query.limit, query.cursor.as_deref())?;
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let site = whole.site_of_task(task).ok_or_else(|| unknown_task(task))?;
     let model = &*site.model;
-    let attempts = model.attempts(task).iter().map(|row| (row.id, row));
+    let attempts = model.attempts(task).into_iter().map(|row| (row.id, row));
     let rows = wanted.take(attempts).collect();
-    Ok(wanted.page(&whole, rows, |row| Attempt::new(model, row)))
+    Ok(wanted.page(&whole, rows, |row| Attempt::new(model, &row)))
 }

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use axum::{Json, extract::State};
+use axum::Json;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use tablao_core::{
@@ -13,16 +13,13 @@ use tablao_projections::{FrameRow, ReadModel};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     named::{Named, thumbnail},
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
-    request::{Id, Query},
+    request::Id,
 };
-use crate::{
-    clock::rfc3339,
-    node::SharedNode,
-    whole::{Views, Whole},
-};
+use crate::{clock::rfc3339, whole::Whole};
 
 /// A published frame.
 #[derive(Serialize, ToSchema)]
@@ -160,12 +157,11 @@ struct Filter {
 
 impl Filter {
     /// The frames of one site, by shot and number, through the narrowest index there is.
-    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = &'a FrameRow> + 'a> {
+    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = FrameRow> + 'a> {
         let Self { job, shot, task } = *self;
         let job_of_task =
             task.and_then(|task| model.task(task).map(|view| view.job.state.facts.job));
-        let frames: Box<dyn Iterator<Item = &'a FrameRow> + 'a> = match (job.or(job_of_task), shot)
-        {
+        let frames: Box<dyn Iterator<Item = FrameRow> + 'a> = match (job.or(job_of_task), shot) {
             (Some(job), _) => Box::new(model.frames_of_job(job)),
             (None, Some(shot)) => Box::new(model.frames_of_shot(shot)),
             (None, None) => Box::new(model.frames()),
@@ -206,7 +202,7 @@ fn by_place(
         });
         rows.extend(wanted.take(placed));
     }
-    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, &row)))
 }
 
 /// Newest first: what is published meanwhile comes before the cursor, and shifts nothing.
@@ -226,28 +222,27 @@ fn newest(
         if filter.is_empty() {
             // In publication order already; later pages have to be walked to.
             let count = wanted.after().map_or(wanted.limit() + 1, |_| usize::MAX);
-            let all = model.newest_frames(count);
-            rows.extend(wanted.take(all.into_iter().map(|row| (key(row), (model, row)))));
+            let all = model.newest_frames().take(count);
+            rows.extend(wanted.take(all.map(|row| (key(&row), (model, row)))));
         } else {
             let mut found: Vec<_> = (filter.frames(model))
-                .map(|row| (key(row), (model, row)))
+                .map(|row| (key(&row), (model, row)))
                 .filter(|(key, _)| wanted.is_after(key))
                 .collect();
             found.sort_by_key(|(key, _)| *key);
             rows.extend(wanted.take(found.into_iter()));
         }
     }
-    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, row)))
+    Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, &row)))
 }
 
 /// Published frames.
-#[utoipa::path(get, path = "/api/farm/v1/frames", tag = "frames", params(FramesQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/frames", tag = "frames", params(FramesQuery, AtQuery), responses(
     (status = 200, description = "A page of frames", body = Page<Frame>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
-    State(node): State<SharedNode>,
-    Query(query): Query<FramesQuery>,
+    Asked(query, seen): Asked<FramesQuery>,
 ) -> Result<Json<Page<Frame>>, Problem> {
     let filter = Filter {
         job: id_of("job", query.job.as_deref())?,
@@ -255,8 +250,7 @@ pub(super) async fn list(
         task: id_of("task", query.task.as_deref())?,
     };
     let cursor = query.cursor.as_deref();
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     match query.order.unwrap_or(Order::Shot) {
         Order::Shot => by_place(&whole, &filter, query.limit, cursor),
         Order::Newest => newest(&whole, &filter, query.limit, cursor),
@@ -275,19 +269,17 @@ pub(super) struct ShotFramesQuery {
 
 /// Frames of a shot, by number.
 #[utoipa::path(get, path = "/api/farm/v1/shots/{shot}/frames", tag = "shots",
-    params(("shot" = String, Path, description = "The shot's id", format = "uuid"), ShotFramesQuery),
+    params(("shot" = String, Path, description = "The shot's id", format = "uuid"), ShotFramesQuery, AtQuery),
     responses(
         (status = 200, description = "A page of frames", body = Page<Frame>),
         (status = 400, description = "The id or a parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such shot", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn of_shot(
-    State(node): State<SharedNode>,
     Id(shot): Id<ShotId>,
-    Query(query): Query<ShotFramesQuery>,
+    Asked(query, seen): Asked<ShotFramesQuery>,
 ) -> Result<Json<Page<Frame>>, Problem> {
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     if !(whole.sites.iter()).any(|site| site.model.shot(shot).is_some()) {
         let detail = format!("no shot has the id {shot}");
         return Err(Problem::new(ProblemKind::UnknownShot, detail));

@@ -3,7 +3,6 @@
 
 use axum::{
     Json,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -18,13 +17,14 @@ use tablao_projections::{JobRow, ReadModel};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     etag::tagged,
     named::thumbnail,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
-    request::{Id, Nothing, Query},
+    request::{Id, Nothing},
 };
-use crate::{clock::rfc3339, node::SharedNode, whole::Views};
+use crate::clock::rfc3339;
 
 /// How many tasks stand in each status.
 #[derive(Serialize, ToSchema)]
@@ -150,7 +150,7 @@ impl Job {
             steps_completed: row.steps_completed,
             steps_total: row.steps_total,
             task_counts: Counts::new(&entity.counts),
-            thumbnail: last_frame.and_then(thumbnail),
+            thumbnail: last_frame.as_ref().and_then(thumbnail),
             delete_requested_at: state.delete_marked.map(rfc3339),
         }
     }
@@ -244,19 +244,15 @@ impl Filter {
 }
 
 /// Jobs, oldest first.
-#[utoipa::path(get, path = "/api/farm/v1/jobs", tag = "jobs", params(JobsQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/jobs", tag = "jobs", params(JobsQuery, AtQuery), responses(
     (status = 200, description = "A page of jobs, oldest first", body = Page<Job>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list(
-    State(node): State<SharedNode>,
-    Query(query): Query<JobsQuery>,
-) -> Result<Json<Page<Job>>, Problem> {
+pub(super) async fn list(Asked(query, seen): Asked<JobsQuery>) -> Result<Json<Page<Job>>, Problem> {
     let wanted: Wanted<(Timestamp, JobId)> =
         Wanted::new("jobs", query.limit, query.cursor.as_deref())?;
     let filter = Filter::new(query)?;
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let mut rows = Vec::new();
     for site in &whole.sites {
         let model = &*site.model;
@@ -284,7 +280,7 @@ pub(super) fn unknown_job(job: JobId) -> Problem {
 
 /// One job.
 #[utoipa::path(get, path = "/api/farm/v1/jobs/{job}", tag = "jobs",
-    params(("job" = String, Path, description = "The job's id", format = "uuid")),
+    params(("job" = String, Path, description = "The job's id", format = "uuid"), AtQuery),
     responses(
         (status = 200, description = "The job; its ETag changes when it or its tasks do", body = Job),
         (status = 304, description = "As in If-None-Match"),
@@ -292,13 +288,11 @@ pub(super) fn unknown_job(job: JobId) -> Problem {
         (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn show(
-    State(node): State<SharedNode>,
     Id(job): Id<JobId>,
-    Query(Nothing {}): Query<Nothing>,
+    Asked(Nothing {}, seen): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let unknown = || unknown_job(job);
     let model = &*whole.site_of_job(job).ok_or_else(unknown)?.model;
     let entity = model.farm().jobs().get(&job).ok_or_else(unknown)?;

@@ -8,14 +8,14 @@ use tablao_projections::ManagerRow;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     page::{Page, Wanted},
     problem::{Problem, ProblemBody},
-    request::Query,
 };
 use crate::{
     clock::{self, rfc3339},
     node::{Node, SharedNode},
-    whole::{Views, Whole},
+    whole::Whole,
 };
 
 /// A linked Manager asks for news at least every 30 s; beyond this its line counts as cut.
@@ -30,7 +30,8 @@ pub(super) struct Manager {
     /// `standalone`: this process, without a Server above. `self`: this process, linked to a
     /// Server. `linked`: another one below the same Server.
     role: &'static str,
-    /// It was heard within the last 45 s. One whose line is cut is shown as it last was.
+    /// It was heard within the last 45 s. One whose line is cut is shown as it last was. Who was
+    /// heard in the past is not kept: false, with `at`.
     connected: bool,
     /// It may no longer link.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -45,7 +46,7 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    fn new(node: &Node, whole: &Whole<'_>, row: &ManagerRow) -> Self {
+    fn new(node: &Node, whole: &Whole<'_>, row: &ManagerRow, is_now: bool) -> Self {
         let own = row.id == node.manager();
         let role = match (own, node.link.is_linked()) {
             (true, false) => "standalone",
@@ -55,7 +56,9 @@ impl Manager {
         let site = whole.sites.iter().find(|site| site.manager == row.id);
         let facts = whole.control.model.farm().managers().get(&row.id);
         let now = clock::now();
-        let heard = if own {
+        let heard = if !is_now {
+            None
+        } else if own {
             Some(now)
         } else {
             let mirror = node.mirrors.get(row.id);
@@ -87,18 +90,19 @@ pub(super) struct ManagersQuery {
 }
 
 /// Managers that this farm knows, revoked ones included.
-#[utoipa::path(get, path = "/api/farm/v1/managers", tag = "managers", params(ManagersQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/managers", tag = "managers", params(ManagersQuery, AtQuery), responses(
     (status = 200, description = "A page of Managers", body = Page<Manager>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(node): State<SharedNode>,
-    Query(query): Query<ManagersQuery>,
+    Asked(query, seen): Asked<ManagersQuery>,
 ) -> Result<Json<Page<Manager>>, Problem> {
     let wanted: Wanted<ManagerId> = Wanted::new("managers", query.limit, query.cursor.as_deref())?;
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let managers = whole.control.model.managers().map(|row| (row.id, row));
     let rows = wanted.take(managers).collect();
-    Ok(wanted.page(&whole, rows, |row| Manager::new(&node, &whole, row)))
+    Ok(wanted.page(&whole, rows, |row| {
+        Manager::new(&node, &whole, row, seen.is_now())
+    }))
 }

@@ -4,6 +4,7 @@
 //! One file per noun; each presents what it reads from the models at the durable position.
 //! Changes are made through `/api/v3`. The document of the API comes out of the same routes.
 
+mod asked;
 mod attempts;
 mod etag;
 mod event_json;

@@ -30,6 +30,8 @@ pub(super) enum ProblemKind {
     MethodNotAllowed,
     PositionGone,
     NoTimeTravel,
+    NotYet,
+    NotRetained,
     Unreadable,
 }
 
@@ -133,9 +135,21 @@ impl ProblemKind {
             ),
             Self::NoTimeTravel => row(
                 "no-time-travel",
-                S::NOT_IMPLEMENTED,
-                "The past cannot be asked for yet",
-                "leave out `at`; it comes with the history issue",
+                S::BAD_REQUEST,
+                "This address shows no state of the farm",
+                "leave out `at`; events are told by position, with `after`",
+            ),
+            Self::NotYet => row(
+                "not-yet",
+                S::BAD_REQUEST,
+                "The moment is still to come",
+                "leave out `at` to see the farm as it is",
+            ),
+            Self::NotRetained => row(
+                "not-retained",
+                S::GONE,
+                "The journal no longer reaches back so far",
+                "ask for a later moment; `tablao journal info` says where the journals begin",
             ),
             Self::Unreadable => row(
                 "unreadable",

@@ -27,16 +27,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         if asks_for_the_past {
             return Err(Problem::new(
                 ProblemKind::NoTimeTravel,
-                "the parameter `at` is known, but not served yet",
+                "at: what this address shows is not a state that the farm had at some moment",
             ));
         }
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|error| {
-                // The cause names the parameter, and for an unknown one those that are known.
-                Problem::new(ProblemKind::BadQuery, deepest(&error))
-            })
+        read_query(query).map(Self)
     }
+}
+
+/// Reads a query; whether unknown parameters are refused is up to what it is read into.
+pub(super) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let malformed = || Problem::new(ProblemKind::BadQuery, "the query is malformed");
+    let uri = format!("/?{query}").parse().map_err(|_| malformed())?;
+    axum::extract::Query::try_from_uri(&uri)
+        .map(|axum::extract::Query(value)| value)
+        // The cause names the parameter, and for an unknown one those that are known.
+        .map_err(|error| Problem::new(ProblemKind::BadQuery, deepest(&error)))
 }
 
 /// The most particular of the causes of an error.

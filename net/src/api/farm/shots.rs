@@ -3,19 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use tablao_core::{ShotId, Timestamp};
-use tablao_projections::{FrameRow, ReadModel};
+use tablao_projections::ReadModel;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     named::thumbnail,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody},
-    request::Query,
 };
-use crate::{clock::rfc3339, node::SharedNode, whole::Views};
+use crate::clock::rfc3339;
 
 /// A shot.
 #[derive(Serialize, ToSchema)]
@@ -54,10 +54,8 @@ struct Sum<'a> {
 
 impl Shot {
     fn new(id: ShotId, sum: &Sum<'_>) -> Self {
-        let pictured = (sum.models.iter())
-            .flat_map(|model| model.frames_of_shot(id))
-            .filter(|row| row.thumbnail.is_some());
-        let last: Option<&FrameRow> = pictured.max_by_key(|row| (row.published, row.position));
+        let pictured = (sum.models.iter()).filter_map(|model| model.last_pictured_frame(id));
+        let last = pictured.max_by_key(|row| (row.published, row.position));
         Self {
             id: id.to_string(),
             name: sum.name.to_owned(),
@@ -65,7 +63,7 @@ impl Shot {
             frames: sum.frames,
             jobs: sum.jobs,
             last_frame_at: sum.last_frame_at.map(rfc3339),
-            thumbnail: last.and_then(thumbnail),
+            thumbnail: last.as_ref().and_then(thumbnail),
         }
     }
 }
@@ -85,18 +83,16 @@ pub(super) struct ShotsQuery {
 }
 
 /// Shots that a job renders or that have frames.
-#[utoipa::path(get, path = "/api/farm/v1/shots", tag = "shots", params(ShotsQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/shots", tag = "shots", params(ShotsQuery, AtQuery), responses(
     (status = 200, description = "A page of shots", body = Page<Shot>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
-    State(node): State<SharedNode>,
-    Query(query): Query<ShotsQuery>,
+    Asked(query, seen): Asked<ShotsQuery>,
 ) -> Result<Json<Page<Shot>>, Problem> {
     let wanted: Wanted<ShotId> = Wanted::new("shots", query.limit, query.cursor.as_deref())?;
     let part = query.name.as_deref().map(str::to_lowercase);
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let mut sums: BTreeMap<ShotId, Sum<'_>> = BTreeMap::new();
     for site in &whole.sites {
         for row in site.model.shots() {

@@ -8,6 +8,7 @@ use tablao_journal::Info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     page::{Page, Wanted},
     problem::{Problem, ProblemBody},
     request::{Nothing, Query},
@@ -23,15 +24,11 @@ pub(super) struct DigestAnswer {
 }
 
 /// The digest of the whole farm, and the position that it is of.
-#[utoipa::path(get, path = "/api/farm/v1/digest", tag = "journal", responses(
+#[utoipa::path(get, path = "/api/farm/v1/digest", tag = "journal", params(AtQuery), responses(
     (status = 200, description = "Position and digest, read at one moment", body = DigestAnswer),
 ))]
-pub(super) async fn digest(
-    State(node): State<SharedNode>,
-    Query(Nothing {}): Query<Nothing>,
-) -> Json<DigestAnswer> {
-    let views = Views::of(&node);
-    let whole = views.read();
+pub(super) async fn digest(Asked(Nothing {}, seen): Asked<Nothing>) -> Json<DigestAnswer> {
+    let whole = seen.read();
     Json(DigestAnswer {
         position: whole.position().to_string(),
         digest: whole.digest().to_string(),

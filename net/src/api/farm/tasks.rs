@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `tasks`: those of a job, and one alone with its commands.
 
-use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use axum::{Json, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tablao_core::{JobId, TaskId, TaskStatus};
@@ -9,14 +9,15 @@ use tablao_projections::{ReadModel, TaskView};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     etag::tagged,
     jobs::{statuses, unknown_job},
     named::Named,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
-    request::{Id, Nothing, Query},
+    request::{Id, Nothing},
 };
-use crate::{clock::rfc3339, node::SharedNode, whole::Views};
+use crate::clock::rfc3339;
 
 /// A task.
 #[derive(Serialize, ToSchema)]
@@ -120,22 +121,20 @@ pub(super) struct TasksQuery {
 
 /// Tasks of a job, in order of their numbers.
 #[utoipa::path(get, path = "/api/farm/v1/jobs/{job}/tasks", tag = "tasks",
-    params(("job" = String, Path, description = "The job's id", format = "uuid"), TasksQuery),
+    params(("job" = String, Path, description = "The job's id", format = "uuid"), TasksQuery, AtQuery),
     responses(
         (status = 200, description = "A page of tasks, without their commands", body = Page<Task>),
         (status = 400, description = "The id or a parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such job", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn of_job(
-    State(node): State<SharedNode>,
     Id(job): Id<JobId>,
-    Query(query): Query<TasksQuery>,
+    Asked(query, seen): Asked<TasksQuery>,
 ) -> Result<Json<Page<Task>>, Problem> {
     let wanted: Wanted<u32> = Wanted::new("tasks", query.limit, query.cursor.as_deref())?;
     let known = TaskStatus::ALL.iter().map(|status| status.name());
     let statuses: Option<Vec<TaskStatus>> = statuses(query.status.as_deref(), known)?;
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let model = &*whole
         .site_of_job(job)
         .ok_or_else(|| unknown_job(job))?
@@ -165,7 +164,7 @@ pub(super) fn unknown_task(task: TaskId) -> Problem {
 
 /// One task, with its commands.
 #[utoipa::path(get, path = "/api/farm/v1/tasks/{task}", tag = "tasks",
-    params(("task" = String, Path, description = "The task's id", format = "uuid")),
+    params(("task" = String, Path, description = "The task's id", format = "uuid"), AtQuery),
     responses(
         (status = 200, description = "The task with its commands", body = Task),
         (status = 304, description = "As in If-None-Match"),
@@ -173,13 +172,11 @@ pub(super) fn unknown_task(task: TaskId) -> Problem {
         (status = 404, description = "No such task", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn show(
-    State(node): State<SharedNode>,
     Id(task): Id<TaskId>,
-    Query(Nothing {}): Query<Nothing>,
+    Asked(Nothing {}, seen): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let unknown = || unknown_task(task);
     let model = &*whole.site_of_task(task).ok_or_else(unknown)?.model;
     let view = model.task(task).ok_or_else(unknown)?;

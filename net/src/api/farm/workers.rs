@@ -11,17 +11,18 @@ use tablao_projections::{ReadModel, WorkerRow};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    asked::{Asked, AtQuery},
     etag::tagged,
     jobs::statuses,
     named::Named,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
-    request::{Id, Nothing, Query},
+    request::{Id, Nothing},
 };
 use crate::{
     clock::rfc3339,
     node::{Node, SharedNode},
-    whole::{Site, Views},
+    whole::Site,
 };
 
 /// What a worker is asked to become.
@@ -161,20 +162,19 @@ fn has_tag(model: &ReadModel, entity: &WorkerEntity, wanted: &str) -> bool {
 }
 
 /// Workers that were not removed.
-#[utoipa::path(get, path = "/api/farm/v1/workers", tag = "workers", params(WorkersQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/workers", tag = "workers", params(WorkersQuery, AtQuery), responses(
     (status = 200, description = "A page of workers", body = Page<Worker>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(node): State<SharedNode>,
-    Query(query): Query<WorkersQuery>,
+    Asked(query, seen): Asked<WorkersQuery>,
 ) -> Result<Json<Page<Worker>>, Problem> {
     let wanted: Wanted<WorkerId> = Wanted::new("workers", query.limit, query.cursor.as_deref())?;
     let known = WorkerStatus::ALL.iter().map(|status| status.name());
     let statuses: Option<Vec<WorkerStatus>> = statuses(query.status.as_deref(), known)?;
     let part = query.name.as_deref().map(str::to_lowercase);
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let mut rows = Vec::new();
     for site in &whole.sites {
         let entities = site.model.farm().workers();
@@ -194,13 +194,18 @@ pub(super) async fn list(
         rows.extend(wanted.take(found));
     }
     Ok(wanted.page(&whole, rows, |(site, entity, row)| {
-        Worker::new(site, entity, row).seen(&node, row)
+        let worker = Worker::new(site, entity, row);
+        if seen.is_now() {
+            worker.seen(&node, row)
+        } else {
+            worker
+        }
     }))
 }
 
 /// One worker.
 #[utoipa::path(get, path = "/api/farm/v1/workers/{worker}", tag = "workers",
-    params(("worker" = String, Path, description = "The worker's id", format = "uuid")),
+    params(("worker" = String, Path, description = "The worker's id", format = "uuid"), AtQuery),
     responses(
         (status = 200, description = "The worker; that it called again does not change its ETag", body = Worker),
         (status = 304, description = "As in If-None-Match"),
@@ -210,11 +215,10 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(node): State<SharedNode>,
     Id(worker): Id<WorkerId>,
-    Query(Nothing {}): Query<Nothing>,
+    Asked(Nothing {}, seen): Asked<Nothing>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let views = Views::of(&node);
-    let whole = views.read();
+    let whole = seen.read();
     let unknown = || {
         let detail = format!("no worker has the id {worker}");
         Problem::new(ProblemKind::UnknownWorker, detail)
@@ -225,6 +229,9 @@ pub(super) async fn show(
         .ok_or_else(unknown)?;
     let row = site.model.worker(worker).ok_or_else(unknown)?;
     let lasting = Worker::new(site, entity, row);
-    let shown = Worker::new(site, entity, row).seen(&node, row);
+    let mut shown = Worker::new(site, entity, row);
+    if seen.is_now() {
+        shown = shown.seen(&node, row);
+    }
     Ok(tagged(&headers, entity.changed_at, &lasting, &shown))
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tablao_core::{
     Answer, JobId, JobStatus, Refusal, Request, TagId, WorkerId,
     entity::{JobSource, RemoteVerb},
+    request::TaskChunk,
 };
 use tablao_jobtypes::{CompiledJob, SubmittedJob};
 
@@ -24,7 +25,7 @@ use crate::{
     engine::{Ask, Reply},
     node::SharedNode,
     previews::{Previews, SIZES},
-    submission::{Terms, new_job},
+    submission::{Cutter, Terms, job_without_tasks, new_job},
     variables::Audience,
     view::View,
 };
@@ -134,8 +135,16 @@ fn default_priority() -> i32 {
     50
 }
 
+/// A compiled job.
+enum Compiled {
+    /// With its tasks, to be placed elsewhere.
+    Whole(CompiledJob),
+    /// For this Manager: its tasks were cut into pieces while the script ran.
+    Cut(CompiledJob, Vec<TaskChunk>, usize),
+}
+
 /// Turns paths into variables and runs the script, off the runtime's threads.
-async fn compile(node: &SharedNode, submission: Submission) -> Result<CompiledJob, Problem> {
+async fn compile(node: &SharedNode, submission: Submission) -> Result<Compiled, Problem> {
     let variables = node.variables(Audience::Workers, &submission.submitter_platform);
     let mut settings = submission.settings;
     for value in settings.values_mut() {
@@ -164,7 +173,17 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<CompiledJo
         created: jiff::Timestamp::now(),
     };
     let job_types = node.job_types.clone();
-    let compiled = tokio::task::spawn_blocking(move || job_types.compile(job)).await;
+    let runs_here = node.site.is_some();
+    let compiled = tokio::task::spawn_blocking(move || {
+        if !runs_here {
+            return job_types.compile(job).map(Compiled::Whole);
+        }
+        let mut cutter = Cutter::default();
+        let job = job_types.compile_into(job, &mut |task| cutter.add(task))?;
+        let (pieces, tasks) = cutter.finish();
+        Ok(Compiled::Cut(job, pieces, tasks))
+    });
+    let compiled = compiled.await;
     match compiled {
         Ok(Ok(compiled)) => Ok(compiled),
         Ok(Err(error @ tablao_jobtypes::Error::EtagMismatch { .. })) => Err(Problem::new(
@@ -243,10 +262,10 @@ fn earlier_submission(node: &SharedNode, sender: &Sender) -> Option<JobId> {
 }
 
 /// Places a compiled job and has it accepted, here or at a linked Manager.
-pub async fn submit_compiled(
+async fn submit_compiled(
     node: &SharedNode,
     sender: Sender,
-    compiled: CompiledJob,
+    compiled: Compiled,
     initial: JobStatus,
     settings: Map<String, Value>,
 ) -> Result<JobId, Problem> {
@@ -258,20 +277,24 @@ pub async fn submit_compiled(
         source: JobSource::Submitted,
         user: sender.asker.name.clone(),
     };
-    // Hashing a hundred thousand tasks would hold up a thread that serves workers.
-    let job = tokio::task::spawn_blocking(move || new_job(compiled, &terms)).await;
-    let job = job.map_err(|error| {
-        tracing::error!(%error, "a compiled job could not be taken over");
-        Problem::bad_request("the compiled job could not be taken over; see the Manager's log")
-    })?;
-    let reply = match &node.site {
-        Some(engine) => {
-            node.accept_job(engine, job, sender.actor, sender.asker, sender.key)
-                .await
+    let Sender { actor, asker, key } = sender;
+    let reply = match compiled {
+        Compiled::Cut(job, pieces, tasks) => {
+            let engine = (node.site.as_ref())
+                .ok_or_else(|| Problem::bad_request("no job can run here; ask a Manager"))?;
+            let job = job_without_tasks(&job, &terms, tasks);
+            (node.accept_pieces(engine, job, pieces, actor, asker, key)).await
         }
-        None => {
-            node.place_job(job, sender.actor, sender.asker, sender.key)
-                .await
+        Compiled::Whole(job) => {
+            // Hashing a hundred thousand tasks would hold up a thread that serves others.
+            let job = tokio::task::spawn_blocking(move || new_job(job, &terms)).await;
+            let job = job.map_err(|error| {
+                tracing::error!(%error, "a compiled job could not be taken over");
+                Problem::bad_request(
+                    "the compiled job could not be taken over; see the Manager's log",
+                )
+            })?;
+            node.place_job(job, actor, asker, key).await
         }
     };
     let reply = match reply {

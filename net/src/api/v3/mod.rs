@@ -26,7 +26,6 @@ use crate::node::SharedNode;
 
 pub use body::Body;
 pub use error::Problem;
-pub use jobs::submit_compiled;
 pub use worker_auth::WorkerIdentity;
 
 /// Routes under `/api/v3`.

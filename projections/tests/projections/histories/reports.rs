@@ -159,7 +159,8 @@ impl World {
     }
 
     fn thumbnail(&mut self) -> Request {
-        let keys: Vec<&FrameKey> = self.farm.frames().keys().collect();
+        let keys: Vec<FrameKey> = self.farm.frames().keys().collect();
+        let keys: Vec<&FrameKey> = keys.iter().collect();
         let key = self.chance.pick(&keys).cloned().unwrap_or(FrameKey {
             shot: ShotId::named("film", "none"),
             output: String::new(),
