@@ -10,7 +10,7 @@ use std::{path::Path, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tablao_core::{Lsn, Request};
+use tablao_core::{Digest, Lsn, Request};
 use tablao_journal::{FileStore, Reader, RealFiles, Retirable, retirable, retire_before};
 use tablao_net::{
     clock,
@@ -75,7 +75,7 @@ impl Retire {
             return self.tell(folder, &[], None, as_json);
         };
         let baseline = retention::baseline_at(&reader, end)?;
-        let digest = blake3::Hash::from_bytes(baseline.digest()).to_string();
+        let digest = Digest(baseline.digest()).to_string();
         if !self.dry_run {
             let archive = match &self.archive {
                 Some(to) => Some(

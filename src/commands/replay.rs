@@ -132,7 +132,10 @@ impl Replay {
             });
             // Without a checkpoint: empty, or what the baseline of a retired beginning holds.
             let begun = past::begin_at(&reader, checkpoints.as_ref(), moment);
-            fold.farm = begun.map_err(|error| explain(journal, error))?.farm().clone();
+            fold.farm = begun
+                .map_err(|error| explain(journal, error))?
+                .farm()
+                .clone();
         } else {
             return Ok(fold);
         }
