@@ -301,9 +301,12 @@ fn details_are_erased_and_a_running_farm_is_left_alone() {
         "--json",
     ]);
     let said: Value = serde_json::from_slice(&said.stdout).expect("one record");
-    let text_of_it = said.to_string();
-    assert!(text_of_it.contains("she asked for it"), "{said}");
-    assert!(text_of_it.contains("500"), "{said}");
+    assert_eq!(
+        said["facts"]["ranges"],
+        serde_json::json!([[1, 500]]),
+        "{said}"
+    );
+    assert!(is_in_journal(&data, "she asked for it"));
     let farm = Farm::start(&data);
     assert!(!farm.jobs().contains(name));
     farm.stop();
@@ -323,7 +326,10 @@ fn restore(copy: &Path, to: &Path) -> Value {
 }
 
 fn replay(data: &Path) -> Value {
-    json(&["replay", "--data", text(data), "--json"], 0)
+    let mut said = json(&["replay", "--data", text(data), "--json"], 0);
+    // The same farm, whatever the machine was doing.
+    said["records_per_s"] = Value::Null;
+    said
 }
 
 /// Two farms that are restored of one backup do not go on in the same incarnation: what one of
@@ -393,7 +399,7 @@ fn a_farm_goes_on_from_a_baseline() {
         let (mut now, mut then) = (replay(data), before.clone());
         for rows in [&mut now, &mut then] {
             // The note of the baseline is one decision more.
-            for count in ["records", "records_per_s", "position", "time"] {
+            for count in ["records", "position", "time"] {
                 rows[count] = Value::Null;
             }
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::*;
 use tablao_journal::{
-    Baseline, Error, FaultPlan, FaultyFiles, FileStore, Lsn, MemoryFiles, PowerLoss, Reader,
-    Retirable, copy_journal, retirable, retire_before, salvage,
+    Baseline, Error, FaultPlan, FaultyFiles, FileStore, Lsn, MemoryFiles, Mirror, MirrorOptions,
+    PowerLoss, Reader, Retirable, copy_journal, retirable, retire_before, salvage,
 };
 
 /// A closed journal of several segments.
@@ -189,4 +189,62 @@ fn a_crash_while_retiring_leaves_a_journal_that_can_be_folded() {
         }
     }
     assert!(begun.len() > 2, "no crash fell between two segments");
+}
+
+/// Whatever call fails while an empty mirror begins at a baseline, and whatever a power loss then
+/// takes, the mirror opens, is empty or begun, and can go on to the original's end.
+#[test]
+fn a_crash_while_a_mirror_begins_at_a_baseline_is_gone_on_from() {
+    let (_, original) = journal_of_segments();
+    let sealed = retirable(original.as_ref()).expect("listed");
+    retire(&original, &sealed[2]).expect("retired");
+    let reader = Reader::open(original).expect("a journal");
+    let end = reader.verify().expect("whole");
+    let baseline = baseline_of(&sealed[2]);
+    let open_mirror = |files: &Arc<dyn FileStore>| {
+        Mirror::open(Arc::clone(files), &MirrorOptions::new(ID, NOW_US)).map(|(mirror, _)| mirror)
+    };
+    let empty = MemoryFiles::new();
+    let files: Arc<dyn FileStore> = Arc::new(empty.clone());
+    drop(open_mirror(&files).expect("begun"));
+    let run = |plan| {
+        let memory = empty.after(PowerLoss::ProcessOnly);
+        let faulty = FaultyFiles::new(Arc::new(memory.clone()), plan);
+        let files: Arc<dyn FileStore> = Arc::new(faulty.clone());
+        let begun = open_mirror(&files).and_then(|mut mirror| mirror.begin_at(&files, &baseline));
+        (memory, faulty, begun)
+    };
+    let (_, faulty, begun) = run(FaultPlan::default());
+    begun.expect("begun");
+    for call in 1..=faulty.calls() {
+        let plan = FaultPlan {
+            fail_call: Some(call),
+            tear: call % 2 == 0,
+            ..FaultPlan::default()
+        };
+        let (memory, _, begun) = run(plan);
+        assert!(begun.is_err(), "call {call} did not fail");
+        for loss in [
+            PowerLoss::ProcessOnly,
+            PowerLoss::UnsyncedLost,
+            PowerLoss::Torn { seed: call },
+        ] {
+            let left: Arc<dyn FileStore> = Arc::new(memory.after(loss));
+            let mut mirror = open_mirror(&left).expect("it opens");
+            if mirror.position() == Lsn::FIRST {
+                mirror.begin_at(&left, &baseline).expect("begun now");
+            }
+            assert_eq!(mirror.position(), baseline.next, "call {call}, {loss:?}");
+            let news = reader.read_raw(baseline.next, Lsn::MAX, usize::MAX);
+            mirror
+                .append(&news.expect("read").bytes)
+                .expect("it follows");
+            assert_eq!(mirror.chain(), end.chain);
+            drop(mirror);
+            let copy = Reader::open(left).expect("a journal");
+            assert_eq!(copy.verify().expect("whole").chain, end.chain);
+            let stands = copy.baseline(Lsn::new(u64::MAX)).expect("it fits");
+            assert_eq!(stands.as_ref(), Some(&baseline));
+        }
+    }
 }

@@ -171,15 +171,20 @@ pub(super) fn erase(
     };
     let alone = DataDir::open(data)?;
     let files = existing(&data.join(folder));
-    let oldest = Reader::open(Arc::clone(&files))
-        .and_then(|reader| reader.oldest())
-        .map_err(|error| told(folder, error))?;
-    if ranges.first().is_some_and(|&(first, _)| first < oldest) {
+    // A baseline has the names of everything that it covers, also where the segments were brought
+    // back from the archive.
+    let covered = Reader::open(Arc::clone(&files))
+        .and_then(|reader| reader.baseline(Lsn::new(u64::MAX)))
+        .map_err(|error| told(folder, error))?
+        .map(|baseline| baseline.next);
+    if let (Some(next), Some(&(first, _))) = (covered, ranges.first())
+        && first < next
+    {
         return Err(Exit::new(
             Code::Usage,
             format!(
-                "{folder} begins at position {oldest}; what was before stands in its baseline, \
-                 which only a later baseline replaces, and in the archive, if there is one"
+                "what was before position {next} of {folder} stands in its baseline, which only a \
+                 later baseline replaces, and in the archive, if there is one"
             ),
         )
         .into());
