@@ -26,7 +26,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("projections", &["core", "journal"]),
     ("jobtypes", &["core"]),
-    ("net", &["core", "journal", "projections", "jobtypes"]),
+    ("shaman", &[]),
+    (
+        "net",
+        &["core", "journal", "projections", "jobtypes", "shaman"],
+    ),
     ("agent", &["core", "net", "journal"]),
     (
         "benches",

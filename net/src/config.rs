@@ -27,6 +27,8 @@ pub struct Config {
     pub pack_journals: bool,
     /// When tasks and jobs count as failed, and how long silence may last.
     pub rules: Rules,
+    /// Files that clients send once and jobs share.
+    pub shaman: Shaman,
     /// Values that differ by platform and audience.
     pub variables: BTreeMap<String, Variable>,
 }
@@ -49,6 +51,29 @@ pub struct Rules {
     pub lease_s: u32,
     /// Time within which our worker must have started a task, in seconds.
     pub start_within_s: u32,
+}
+
+/// The content store on shared storage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shaman {
+    /// Clients may send files to it, and jobs' files lie below `jobs` in the shared storage.
+    pub enabled: bool,
+    /// Time between collections of files that nobody uses, in seconds; 0: never.
+    pub garbage_collect_period_s: u32,
+    /// How long a file stays that no checkout uses, in seconds.
+    pub garbage_collect_age_max_s: u32,
+}
+
+impl Default for Shaman {
+    fn default() -> Self {
+        Self {
+            // Links need a right on Windows that few accounts have.
+            enabled: !cfg!(windows),
+            garbage_collect_period_s: 24 * 3600,
+            garbage_collect_age_max_s: 31 * 24 * 3600,
+        }
+    }
 }
 
 impl Default for Rules {
@@ -75,6 +100,7 @@ impl Default for Config {
             body_bytes_max: 16 << 20,
             pack_journals: true,
             rules: Rules::default(),
+            shaman: Shaman::default(),
             variables: crate::variables::defaults(),
         }
     }

@@ -86,6 +86,8 @@ pub struct Node {
     pub secrets: Secrets,
     /// Task logs.
     pub logs: TaskLogs,
+    /// The content store on the shared storage, where there is one.
+    pub shaman: Option<tablao_shaman::Store>,
     /// Blobs.
     pub blobs: Blobs,
     /// Last-rendered previews.
@@ -162,6 +164,7 @@ impl Node {
             job_types,
             secrets,
             logs: TaskLogs::new(data.path("logs")),
+            shaman: crate::shaman::store(&config),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
             started: std::time::Instant::now(),
@@ -259,10 +262,10 @@ impl Node {
     /// machine, and said to be a first run, so that nobody takes it for shared.
     pub fn storage(&self) -> String {
         let configured = &self.config.shared_storage_path;
-        let path = if configured.as_os_str().is_empty() {
-            self.data.path("storage")
-        } else {
-            configured.clone()
+        let path = match &self.shaman {
+            Some(store) => store.checkouts(),
+            None if configured.as_os_str().is_empty() => self.data.path("storage"),
+            None => configured.clone(),
         };
         let path = std::path::absolute(&path).unwrap_or(path);
         path.to_string_lossy().into_owned()

@@ -40,6 +40,7 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
     let served = tokio::select! {
         () = stop => Served::Asked,
         what = journal_failure(&node) => Served::JournalFailed(what),
@@ -47,6 +48,7 @@ pub async fn serve(
     // Open connections hold long polls and event streams: they are closed, not waited for.
     // Whoever was waiting for an answer that did not come asks again.
     server.abort();
+    collecting.abort();
     served
 }
 

@@ -16,6 +16,7 @@ mod listing;
 mod records;
 mod replay;
 mod settings;
+mod shaman;
 mod submit;
 mod tasks;
 mod worker;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Replay(replay::Replay),
+    Shaman(shaman::Shaman),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -67,6 +69,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
+            Self::Shaman(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }

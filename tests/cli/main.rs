@@ -15,4 +15,5 @@ mod harness;
 mod journals;
 mod lost_answer;
 mod scripts;
+mod shaman;
 mod start;

@@ -378,7 +378,10 @@ pub(super) async fn what_would_delete_do(
 ) -> Result<Json<Value>, Problem> {
     let job = job_id(&job)?;
     site(&node, job)?;
-    Ok(Json(json!({ "shaman_checkout": false })))
+    let erases = tokio::task::spawn_blocking(move || crate::shaman::goes_with(&node, job))
+        .await
+        .unwrap_or(false);
+    Ok(Json(json!({ "shaman_checkout": erases })))
 }
 
 #[derive(Deserialize)]

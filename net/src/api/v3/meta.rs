@@ -60,7 +60,7 @@ pub(super) async fn configuration(State(node): State<SharedNode>) -> Json<Value>
     let storage = node.storage();
     Json(json!({
         "storageLocation": storage,
-        "shamanEnabled": false,
+        "shamanEnabled": node.shaman.is_some(),
         "isFirstRun": node.config.shared_storage_path.as_os_str().is_empty(),
     }))
 }
@@ -102,6 +102,6 @@ pub(super) async fn shared_storage(
         "location": resolved.expand(&node.storage()),
         "audience": for_whom,
         "platform": platform,
-        "shamanEnabled": false,
+        "shamanEnabled": node.shaman.is_some(),
     })))
 }

@@ -8,6 +8,8 @@ mod body;
 mod error;
 mod jobs;
 mod meta;
+mod mime_words;
+mod shaman;
 mod tasks;
 mod types;
 mod worker;
@@ -106,6 +108,15 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/tasks/{task}/logtail", get(tasks::log_tail))
         .route("/api/v3/tasks/{task}/log", get(tasks::log_info))
         .route("/api/v3/tasks/{task}/setstatus", post(tasks::set_status))
+        .route(
+            "/api/v3/shaman/checkout/requirements",
+            post(shaman::requirements),
+        )
+        .route("/api/v3/shaman/checkout/create", post(shaman::checkout))
+        .route(
+            "/api/v3/shaman/files/{checksum}/{size}",
+            get(shaman::status).post(shaman::upload),
+        )
         .method_not_allowed_fallback(no_such_method)
         .route("/api/v3/{*rest}", any(no_such_route))
         .layer(DefaultBodyLimit::max(body_bytes_max))
