@@ -21,6 +21,7 @@ mod latency;
 mod load;
 mod machine;
 mod memory;
+mod no_disk;
 mod pickup;
 mod place;
 mod read_model;

@@ -539,4 +539,16 @@ facts! {
         /// The numbers that the rules read.
         policy: Policy,
     }
+    /// The beginning of this journal is retired: a saved state stands in for it.
+    BaselineTaken {
+        /// The first position that it does not cover.
+        next: Lsn,
+        /// BLAKE3 of the state.
+        state: [u8; 32],
+    }
+    /// Details of earlier records of this journal are erased.
+    DetailErased {
+        /// First and last positions.
+        ranges: Vec<(Lsn, Lsn)>,
+    }
 }

@@ -5,15 +5,16 @@
 //! says since when a kind exists. docs/events.md lists them for readers of journals.
 
 use crate::event::{
-    AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, ConfigApplied, Decision,
-    FailuresCleared, FramePublished, FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked,
-    JobEpochRaised, JobHeld, JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased,
-    JobRestored, JobStatusChanged, JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer,
-    ManagerLinked, ManagerRevoked, OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced,
-    TagChanged, TagCreated, TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted,
-    ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet,
-    WorkerSignedOn, WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested,
-    WorkerTagsSet, WorkerUnblocked,
+    AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
+    ConfigApplied, Decision, DetailErased, FailuresCleared, FramePublished, FrameSkipped,
+    JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobPlaced,
+    JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
+    JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
+    OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
+    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted, ThumbnailStored,
+    WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn,
+    WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet,
+    WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.
@@ -126,6 +127,8 @@ kinds! {
     1 v 1 Decision Decision History,
     2 v 1 JournalOpened None Changes,
     3 v 1 ConfigApplied Named Changes,
+    4 v 1 BaselineTaken None History,
+    5 v 1 DetailErased Reason History,
 
     10 v 1 JobAccepted Job Changes,
     11 v 1 TasksAdded Tasks Changes,

@@ -481,4 +481,18 @@ requests! {
         /// The later epoch.
         epoch: u32,
     },
+    71 /// The beginning of this journal is about to be retired: note it.
+    NoteBaseline {
+        /// The first position that the baseline does not cover.
+        next: Lsn,
+        /// BLAKE3 of its state.
+        state: [u8; 32],
+    },
+    72 /// Details of earlier records of this journal are about to be erased: note it.
+    NoteErasure {
+        /// First and last positions.
+        ranges: Vec<(Lsn, Lsn)>,
+        /// Why.
+        reason: String,
+    },
 }

@@ -82,6 +82,14 @@ fn control(ride: &mut Ride) {
             },
             text: "blocklist_threshold = 1".to_owned(),
         },
+        Request::NoteBaseline {
+            next: Lsn::new(2),
+            state: [4; 32],
+        },
+        Request::NoteErasure {
+            ranges: vec![(Lsn::new(1), Lsn::new(2))],
+            reason: "somebody asked for it".to_owned(),
+        },
         Request::StartTerm { term: 1 },
         Request::LinkManager {
             manager,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::baseline::{Baseline, list_baselines};
 use crate::cursor::Cursor;
 use crate::error::{Doing, Error};
 use crate::files::{Access, FileStore, read_from};
@@ -63,6 +64,12 @@ pub fn copy_journal(from: &Arc<dyn FileStore>, to: &Arc<dyn FileStore>) -> Resul
         write_whole(to.as_ref(), &name, &content)?;
         copied += 1;
         bytes += content.len() as u64;
+    }
+    // Without the state of what was retired nobody could fold the copy.
+    for next in list_baselines(from.as_ref())? {
+        let baseline = Baseline::read(from.as_ref(), next)?;
+        baseline.write(to.as_ref())?;
+        bytes += baseline.state.len() as u64;
     }
     if let Some(mark) = mark.filter(|mark| mark.next <= end.next) {
         mark.write(to.as_ref())?;

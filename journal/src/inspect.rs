@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::baseline::{Baseline, list_baselines};
 use crate::error::{Doing, Error};
 use crate::files::{Access, FileStore, read_from};
 use crate::folder::{Segment, linked_segments, open_segment};
@@ -162,6 +163,13 @@ impl Reader {
             });
         }
         let mut verified = verified.ok_or(Error::NoJournal)?;
+        for next in list_baselines(self.files())? {
+            let baseline = Baseline::read(self.files(), next)?;
+            // One before the beginning was left by a crash while it was being replaced.
+            if next >= verified.first {
+                baseline.check(self)?;
+            }
+        }
         verified.kinds = kinds;
         Ok(verified)
     }

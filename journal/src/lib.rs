@@ -12,6 +12,7 @@
 //! ends the writer for good. Readers never write. There is no clock in here, and no lock of the
 //! data folder.
 
+mod baseline;
 mod batch;
 mod copy;
 mod cursor;
@@ -33,12 +34,14 @@ mod queue;
 mod reader;
 mod record;
 mod recovery;
+mod retire;
 mod salvage;
 mod scan;
 mod segment;
 mod segment_writer;
 mod writer;
 
+pub use baseline::Baseline;
 pub use batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Batch, genesis_chain};
 pub use copy::{Copied, copy_journal};
 pub use cursor::Cursor;
@@ -52,11 +55,12 @@ pub use inspect::{Info, SegmentInfo, UnfinishedTail, Verified};
 pub use journal::{Committed, Journal, OpenOptions, Opened, SEGMENT_BYTES_DEFAULT};
 pub use log::{Appended, DistantLog, FileLog, Latency, Log, LogFuture, MemoryLog, Sealed};
 pub use mirror::{Mirror, MirrorAdvance, MirrorOptions};
-pub use pack::{Packed, pack_sealed};
+pub use pack::{Packed, pack_sealed, set_background_packing};
 pub use position::{ChainValue, HexError, JournalId, Lsn};
 pub use reader::{RawBatches, Reader, Records};
 pub use record::{Authority, Draft, KIND_MAY_BE_SKIPPED, Record, RecordDraft, RecordFlags};
 pub use recovery::{RecoveryReport, TornTail};
+pub use retire::{Retirable, Retired, retirable, retire_before};
 pub use salvage::{Salvaged, raise_incarnation, salvage};
 pub use segment::FORMAT_VERSION;
 pub use writer::{Accepted, Durable, Failed, Report, Settled, WriterHandle};

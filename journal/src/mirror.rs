@@ -6,15 +6,18 @@
 
 use std::sync::Arc;
 
+use crate::baseline::Baseline;
 use crate::batch::RawBatch;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::files::FileStore;
 use crate::flaw::Flaw;
 use crate::journal::{OpenOptions, SEGMENT_BYTES_DEFAULT};
+use crate::pack::Packer;
 use crate::position::{ChainValue, JournalId, Lsn};
 use crate::reader::Reader;
 use crate::recovery::{RecoveryReport, recover};
 use crate::scan::MIRROR_WRITE_BYTES_MAX;
+use crate::segment::{SegmentHeader, segment_name};
 use crate::segment_writer::{Head, SegmentWriter};
 
 /// How to open a mirror.
@@ -60,6 +63,10 @@ pub struct MirrorAdvance {
 pub struct Mirror {
     writer: SegmentWriter,
     reader: Reader,
+    /// Where sealed segments are packed, if they are, and by whom.
+    packing: Option<(Arc<dyn FileStore>, Packer)>,
+    /// The segment that was written to when it was last looked whether there is one to pack.
+    segment: Option<Lsn>,
 }
 
 impl Mirror {
@@ -77,7 +84,13 @@ impl Mirror {
         };
         let (writer, recovery) = recover(Arc::clone(&files), &open, true)?;
         let reader = Reader::open(files)?;
-        Ok((Self { writer, reader }, recovery))
+        let mirror = Self {
+            writer,
+            reader,
+            packing: None,
+            segment: None,
+        };
+        Ok((mirror, recovery))
     }
 
     /// The position it wants next. Everything before is durable here.
@@ -98,6 +111,46 @@ impl Mirror {
         self.writer.head().incarnation
     }
 
+    /// Packs segments beside the appends once they are sealed. `files` is the folder that the
+    /// mirror was opened on.
+    pub fn pack_sealed(&mut self, files: Arc<dyn FileStore>) {
+        self.packing = Some((files, Packer::default()));
+    }
+
+    /// Begins an empty mirror at a baseline, because the original's beginning was retired. `files`
+    /// is the folder that the mirror was opened on. A crash leaves an empty mirror.
+    pub fn begin_at(
+        &mut self,
+        files: &Arc<dyn FileStore>,
+        baseline: &Baseline,
+    ) -> Result<(), Error> {
+        self.writer.check()?;
+        let header = *self.writer.header();
+        if self.position() != Lsn::FIRST || baseline.journal_id != header.id {
+            return Err(Error::Occupied(header.id));
+        }
+        baseline.write(files.as_ref())?;
+        // Two segments that do not follow one another would be damage: the empty one goes first.
+        let empty = segment_name(header.first);
+        files.remove(&empty).doing("remove", &empty)?;
+        files.sync_dir().doing("sync the folder of", &empty)?;
+        self.writer.begin_again(
+            SegmentHeader {
+                incarnation: baseline.incarnation,
+                first: baseline.next,
+                chain: baseline.chain,
+                created_us: baseline.time_us,
+                ..header
+            },
+            Head {
+                next: baseline.next,
+                chain: baseline.chain,
+                incarnation: baseline.incarnation,
+                time_us: baseline.time_us,
+            },
+        )
+    }
+
     /// Takes over whole batches that `Reader::read_raw` gave. Batches it already has are compared
     /// and passed over, so a repeated delivery is harmless. Everything is checked before the
     /// first byte is written; after an error of the store the mirror is poisoned.
@@ -116,6 +169,14 @@ impl Mirror {
             self.writer
                 .append(&bytes[chunk.start..chunk.end], chunk.head)?;
         }
+        // Nothing yet: whatever an earlier process left is packed with the first that comes.
+        let segment = Some(self.writer.header().first);
+        if segment != self.segment
+            && let Some((files, packer)) = &mut self.packing
+        {
+            packer.sealed(Arc::clone(files));
+        }
+        self.segment = segment;
         advance.next = self.position();
         advance.chain = self.chain();
         Ok(advance)

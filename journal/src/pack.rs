@@ -6,10 +6,10 @@
 //! One process at a time: the one that writes the journal, or a tool while none does.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cursor::Cursor;
 use crate::error::{Damage, Doing, Error};
@@ -19,6 +19,9 @@ use crate::mark::write_whole;
 use crate::packed::{BLOCK_BYTES, is_packed, pack};
 use crate::position::Lsn;
 use crate::segment::{UNFINISHED_SUFFIX, segment_name};
+
+/// How often a packing thread looks whether another journal's is done.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
 
 /// How much longer than it works a packing thread rests.
 const RESTS: u32 = 4;
@@ -145,6 +148,16 @@ pub(crate) struct Packer {
     stop: Arc<AtomicBool>,
 }
 
+/// A farm may have many journals, and packing is nobody's hurry: one at a time in a process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static IN_BACKGROUND: AtomicBool = AtomicBool::new(true);
+
+/// Whether journals and mirrors of this process pack sealed segments by themselves. On at first;
+/// [`pack_sealed`] does it in any case.
+pub fn set_background_packing(on: bool) {
+    IN_BACKGROUND.store(on, Ordering::Relaxed);
+}
+
 /// Rests after each block, so that packing takes a fifth of one processor from a farm at work.
 struct Pace {
     stop: Arc<AtomicBool>,
@@ -162,9 +175,24 @@ impl Pace {
     }
 }
 
+/// Waits for its turn; none if the journal is closed before.
+fn turn(stop: &AtomicBool) -> Option<MutexGuard<'static, ()>> {
+    while !stop.load(Ordering::Relaxed) {
+        match ONE_AT_A_TIME.try_lock() {
+            Ok(turn) => return Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOKS_EVERY),
+        }
+    }
+    None
+}
+
 impl Packer {
     /// A segment was sealed. If the one before is still being packed, this one waits for the next.
     pub(crate) fn sealed(&mut self, files: Arc<dyn FileStore>) {
+        if !IN_BACKGROUND.load(Ordering::Relaxed) {
+            return;
+        }
         if self
             .thread
             .as_ref()
@@ -172,21 +200,28 @@ impl Packer {
         {
             return;
         }
+        let stop = Arc::clone(&self.stop);
         let mut pace = Pace {
             stop: Arc::clone(&self.stop),
             since: Instant::now(),
         };
         let spawned = std::thread::Builder::new()
             .name("journal-pack".to_owned())
-            .spawn(move || match pack_resting(&files, &mut || pace.rest()) {
-                Ok(packed) => tracing::info!(
-                    segments = packed.segments,
-                    bytes_before = packed.bytes_before,
-                    bytes_after = packed.bytes_after,
-                    "packed sealed segments of the journal"
-                ),
-                // Nothing is lost but room.
-                Err(error) => tracing::warn!(%error, "sealed segments stay as they are"),
+            .spawn(move || {
+                // Whoever closes waits for this thread, but not for the others'.
+                let Some(_one) = turn(&stop) else {
+                    return;
+                };
+                match pack_resting(&files, &mut || pace.rest()) {
+                    Ok(packed) => tracing::info!(
+                        segments = packed.segments,
+                        bytes_before = packed.bytes_before,
+                        bytes_after = packed.bytes_after,
+                        "packed sealed segments of the journal"
+                    ),
+                    // Nothing is lost but room.
+                    Err(error) => tracing::warn!(%error, "sealed segments stay as they are"),
+                }
             });
         match spawned {
             Ok(thread) => self.thread = Some(thread),

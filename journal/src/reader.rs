@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::baseline::{Baseline, list_baselines};
 use crate::cursor::{Cursor, Place};
 use crate::error::Error;
 use crate::files::{Access, FileStore};
@@ -134,6 +135,27 @@ impl Reader {
     pub fn oldest(&self) -> Result<Lsn, Error> {
         let firsts = list_segments(self.files())?;
         firsts.first().copied().ok_or(Error::NoJournal)
+    }
+
+    /// The newest baseline that covers nothing after `last`, checked against the segments; none
+    /// where the journal begins at its origin and needs none. An error if it needs one.
+    pub fn baseline(&self, last: Lsn) -> Result<Option<Baseline>, Error> {
+        let oldest = self.oldest()?;
+        let found = list_baselines(self.files())?
+            .into_iter()
+            .rfind(|&next| next >= oldest && next.previous() <= last);
+        match found {
+            Some(next) => {
+                let baseline = Baseline::read(self.files(), next)?;
+                baseline.check(self)?;
+                Ok(Some(baseline))
+            }
+            None if oldest == Lsn::FIRST => Ok(None),
+            None => Err(Error::Retired {
+                asked: last,
+                oldest,
+            }),
+        }
     }
 
     /// A cursor whose first batch is the one that holds `from`; that batch may begin earlier. At

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::baseline::{Baseline, list_baselines};
 use crate::batch::BatchHeader;
 use crate::error::{Damage, Doing, Error};
 use crate::files::{Access, FileStore, read_from};
@@ -63,8 +64,12 @@ pub fn salvage(
             Err(other) => return Err(other),
         }
     };
-    let incarnation = incarnation_above(from.as_ref(), reader.journal_id())?;
+    let incarnation = incarnation_above(from.as_ref(), reader.journal_id(), 0)?;
     copy.close()?;
+    // What stands in for a retired beginning; a damaged one is told, like any other damage.
+    for next in list_baselines(from.as_ref())? {
+        Baseline::read(from.as_ref(), next)?.write(to.as_ref())?;
+    }
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(reader.journal_id(), now_us)
@@ -85,10 +90,12 @@ pub fn salvage(
 }
 
 /// Lets a copy of a journal go on in an incarnation above its own, so that no position that the
-/// original gives out after the copy was made is given out again. Returns the new incarnation.
-pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, Error> {
+/// original gives out after the copy was made is given out again. `fence` is drawn by chance: it
+/// keeps two copies that are made of one backup, and know nothing of each other, from going on
+/// in the same incarnation. Returns the new incarnation.
+pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64, fence: u16) -> Result<u32, Error> {
     let id = Reader::open(Arc::clone(&files))?.journal_id();
-    let incarnation = incarnation_above(files.as_ref(), id)?;
+    let incarnation = incarnation_above(files.as_ref(), id, fence)?;
     let risen = OpenOptions {
         incarnation: Some(incarnation),
         ..OpenOptions::new(id, now_us)
@@ -98,8 +105,9 @@ pub fn raise_incarnation(files: Arc<dyn FileStore>, now_us: u64) -> Result<u32, 
 }
 
 /// One more than the highest incarnation that any readable header in the folder names, also behind
-/// the damage: positions were given out in it, and the copy must not give them out again.
-fn incarnation_above(files: &dyn FileStore, id: JournalId) -> Result<u32, Error> {
+/// the damage, and `fence` more: positions were given out in it, and the copy must not give them
+/// out again.
+fn incarnation_above(files: &dyn FileStore, id: JournalId, fence: u16) -> Result<u32, Error> {
     let mut highest = CleanMark::read(files)?.map_or(0, |mark| mark.incarnation);
     for first in list_segments(files)? {
         let name = segment_name(first);
@@ -123,7 +131,8 @@ fn incarnation_above(files: &dyn FileStore, id: JournalId) -> Result<u32, Error>
         }
     }
     // Only bytes that no writer of ours made are this far.
-    highest.checked_add(1).ok_or(Error::IncarnationTooLow {
+    let above = highest.checked_add(1 + u32::from(fence));
+    above.ok_or(Error::IncarnationTooLow {
         asked: highest,
         found: highest,
     })

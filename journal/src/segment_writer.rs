@@ -137,6 +137,14 @@ impl SegmentWriter {
         })
     }
 
+    /// Goes on in a new segment at another place. Only for a journal that has no record yet.
+    pub(crate) fn begin_again(&mut self, header: SegmentHeader, head: Head) -> Result<(), Error> {
+        self.guarded(|writer| {
+            writer.head = head;
+            writer.replace(header)
+        })
+    }
+
     /// Leaves the clean mark, unless it is already right: closing an idle journal writes nothing.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
         self.check()?;

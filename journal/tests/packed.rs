@@ -8,7 +8,7 @@ use common::*;
 use tablao_journal::{
     Error, FaultPlan, FaultyFiles, FileStore, JournalId, Lsn, MemoryFiles, Mirror, MirrorOptions,
     PowerLoss, Reader, RealFiles, Report, copy_journal, erase_details, move_cold, pack_sealed,
-    raise_incarnation,
+    raise_incarnation, retirable,
 };
 
 const FIRST_SEGMENT: &str = "00000000000000000001.seg";
@@ -106,7 +106,7 @@ fn mirrors_and_copies_are_fed_from_packed_segments() {
         Err(Error::Occupied(JournalId(_)))
     ));
     assert_eq!(
-        raise_incarnation(Arc::clone(&copy), NOW_US).expect("risen"),
+        raise_incarnation(Arc::clone(&copy), NOW_US, 0).expect("risen"),
         2
     );
     assert_eq!(both_readers_agree(&copy).incarnation, 2);
@@ -277,4 +277,42 @@ fn cold_segments_are_read_back_and_missed() {
         Err(Error::Io { .. })
     ));
     assert!(tablao_journal::Journal::open(open_again(), &small_segments()).is_err());
+}
+
+/// A mirror that is asked to packs what it has sealed beside its work, and goes on meanwhile with
+/// the original's chain.
+#[test]
+fn a_mirror_packs_what_it_has_sealed() {
+    let (_, files) = journal_of_segments();
+    let reader = Reader::open(files).expect("a journal");
+    let memory = MemoryFiles::new();
+    let mirror_files: Arc<dyn FileStore> = Arc::new(memory.clone());
+    let options = MirrorOptions {
+        segment_bytes: 1500,
+        ..MirrorOptions::new(ID, NOW_US)
+    };
+    let (mut mirror, _) = Mirror::open(Arc::clone(&mirror_files), &options).expect("begun");
+    let raw = reader.read_raw(Lsn::FIRST, Lsn::MAX, 3000).expect("read");
+    mirror.append(&raw.bytes).expect("taken over");
+    mirror.pack_sealed(Arc::clone(&mirror_files));
+    // With this the segment is sealed.
+    let raw = reader.read_raw(raw.next, Lsn::MAX, 3000).expect("read");
+    mirror.append(&raw.bytes).expect("taken over");
+    let sealed = retirable(&memory).expect("listed");
+    assert!(!sealed.is_empty(), "nothing was sealed");
+    let begun = std::time::Instant::now();
+    // Only a packed segment has format 2, in the two bytes behind its magic.
+    let is_packed = |memory: &MemoryFiles| {
+        let first = memory.bytes("00000000000000000001.seg").expect("there");
+        first[8..10] == [2, 0]
+    };
+    while !is_packed(&memory) {
+        assert!(begun.elapsed().as_secs() < 120, "it is never packed");
+        std::thread::yield_now();
+    }
+    let rest = reader.read_raw(raw.next, Lsn::MAX, usize::MAX);
+    mirror.append(&rest.expect("read").bytes).expect("goes on");
+    mirror.close().expect("closed");
+    let verified = reader.verify().expect("whole");
+    assert_eq!(both_readers_agree(&mirror_files).chain, verified.chain);
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub shared_storage_path: PathBuf,
     /// Largest body of a submission, in bytes.
     pub body_bytes_max: usize,
+    /// Whether sealed segments of journals and mirrors are packed in the background.
+    pub pack_journals: bool,
     /// When tasks and jobs count as failed, and how long silence may last.
     pub rules: Rules,
     /// Files that clients send once and jobs share.
@@ -96,6 +98,7 @@ impl Default for Config {
             shortversion: "3.9-beta1".to_owned(),
             shared_storage_path: PathBuf::new(),
             body_bytes_max: 16 << 20,
+            pack_journals: true,
             rules: Rules::default(),
             shaman: Shaman::default(),
             variables: crate::variables::defaults(),

@@ -45,6 +45,9 @@ pub enum Error {
         /// What is wrong and what to do.
         what: String,
     },
+    /// What stands in for the retired beginning of a journal cannot be used.
+    #[error("use the baseline of a journal whose beginning was retired")]
+    Baseline(#[source] tablao_projections::Error),
     /// A thread cannot be started.
     #[error("start the {name} thread")]
     Thread {

@@ -21,6 +21,7 @@ pub mod position;
 pub mod previews;
 pub mod read_ahead;
 pub mod records;
+pub mod retention;
 pub mod secrets;
 pub mod serve;
 pub mod shaman;

@@ -123,6 +123,7 @@ impl Node {
     pub fn start(options: &NodeOptions) -> Result<Self, Error> {
         let data = DataDir::open(&options.data)?;
         let config = Config::load(&data.path("tablao.toml"))?;
+        tablao_journal::set_background_packing(config.pack_journals);
         let manager = data.identity.manager;
         let start = |name: &str, folder: &str, authority| {
             let (engine, started) = Engine::start(&EngineOptions {

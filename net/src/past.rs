@@ -12,6 +12,7 @@ use tablao_projections::{Checkpoints, Moment, ReadModel, Stamp};
 use crate::{
     Error,
     read_ahead::{self, Step},
+    retention,
 };
 
 /// Records after which a past moment is worth a checkpoint: some tenths of a second.
@@ -50,12 +51,19 @@ pub fn is_after(record: &Record, moment: Moment) -> bool {
     }
 }
 
-/// The last checkpoint before a moment, or an empty model.
-pub fn begin_at(reader: &Reader, checkpoints: Option<&Checkpoints>, moment: Moment) -> ReadModel {
+/// The last checkpoint before a moment, or with what the journal begins.
+pub fn begin_at(
+    reader: &Reader,
+    checkpoints: Option<&Checkpoints>,
+    moment: Moment,
+) -> Result<ReadModel, Error> {
     let verify = |lsn| chain_at(reader, lsn);
-    checkpoints
-        .and_then(|store| store.load_before(reader.journal_id().0, moment, verify))
-        .map_or_else(ReadModel::new, |(_, model)| model)
+    let loaded =
+        checkpoints.and_then(|store| store.load_before(reader.journal_id().0, moment, verify));
+    match loaded {
+        Some((_, model)) => Ok(model),
+        None => retention::beginning_before(reader, moment),
+    }
 }
 
 /// The model as it was at a moment. `end` is how far the journal is durable.
@@ -65,7 +73,7 @@ pub fn model_at(
     moment: Moment,
     end: Lsn,
 ) -> Result<ReadModel, Error> {
-    let mut model = begin_at(reader, checkpoints, moment);
+    let mut model = begin_at(reader, checkpoints, moment)?;
     let from = model.farm().position().next();
     let records = reader.records(JournalLsn::new(from.get()))?;
     let is_beyond = |record: &Record| record.lsn.get() > end.get() || is_after(record, moment);

@@ -31,6 +31,17 @@ pub enum Error {
     /// A key that this build does not know.
     #[error("read a row of unknown kind {0}")]
     UnknownRow(u8),
+    /// A baseline of a build whose rows are other ones.
+    #[error(
+        "read a state of row version {found}; this build reads {known}. Start the build that made \
+         it, or bring back the archived segments: with them no baseline is needed"
+    )]
+    OtherRows {
+        /// The version of the state.
+        found: u32,
+        /// The version of this build.
+        known: u32,
+    },
     /// Rows contradict each other.
     #[error("put a view together from its rows: {0}")]
     Inconsistent(&'static str),

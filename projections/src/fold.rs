@@ -105,6 +105,8 @@ impl ReadModel {
             Event::AttemptEnded(facts) => self.attempt_ended(recorded, facts),
             // It changed nothing; it is there to be found by those who ask for history.
             Event::LateReportNoted(_) => {}
+            // What was erased is told by its record; what it was, by none.
+            Event::BaselineTaken(_) | Event::DetailErased(_) => {}
 
             Event::FramePublished(facts) => self.frame_published(recorded, facts, former),
             // The frame stays as it is.

@@ -8,6 +8,7 @@
 //! **Invariant:** nothing in here appends to a journal, and nothing is known only here.
 
 mod attempts;
+mod baseline;
 mod cadence;
 mod checkpoint;
 mod control;

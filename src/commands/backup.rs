@@ -99,6 +99,8 @@ impl Restore {
         only_into_empty(&self.data)?;
         let journals = journal_folders(&self.from)?;
         let mut restored = copy_all(&journals, &self.from, &self.data)?;
+        // Of one backup two farms may be made that never hear of each other.
+        let fence = (clock::seed() & 0x7fff) as u16;
         if promised["journals"] != json!(restored) {
             return Err(Exit::new(
                 Code::Damage,
@@ -116,7 +118,7 @@ impl Restore {
             if folder == CONTROL_JOURNAL || folder == SITE_JOURNAL {
                 let files: Arc<dyn FileStore> =
                     Arc::new(RealFiles::existing(self.data.join(folder)));
-                let incarnation = raise_incarnation(files, clock::now().micros())
+                let incarnation = raise_incarnation(files, clock::now().micros(), fence)
                     .with_context(|| format!("begin a new incarnation of {folder}"))?;
                 row["incarnation"] = json!(incarnation);
             }

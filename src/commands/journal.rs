@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use tablao_journal::{Cursor, Info, Lsn, Record, Verified};
 
-use super::journal_upkeep;
 use super::records::{json_line, kind_name, text_line};
+use super::{journal_retire, journal_upkeep};
 use crate::{
     exit::{Code, Exit},
     journals::{self, JournalFolder, Role},
@@ -70,6 +70,9 @@ enum Verb {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// Let the oldest sealed segments go, once a baseline (the whole farm as it stood behind them,
+    /// with their chain value) is saved and read back in their place.
+    Retire(journal_retire::Retire),
     /// Erase the details (names, paths, settings, messages) of records. Their hashes stay, and so
     /// does the proof.
     Erase {
@@ -79,6 +82,9 @@ enum Verb {
         /// Positions and ranges, such as 5,9-20.
         #[arg(long, value_name = "POSITIONS", value_delimiter = ',', required = true)]
         positions: Vec<String>,
+        /// Why; it stands in the journal beside who erased what, and when.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
     },
 }
 
@@ -104,9 +110,12 @@ impl Journal {
             Verb::Repair { to } => journal_upkeep::repair(data, to, self.json),
             Verb::Pack => journal_upkeep::pack(data, self.json),
             Verb::MoveCold { to } => journal_upkeep::to_cold(data, to, self.json),
-            Verb::Erase { journal, positions } => {
-                journal_upkeep::erase(data, journal, positions, self.json)
-            }
+            Verb::Erase {
+                journal,
+                positions,
+                why,
+            } => journal_upkeep::erase(data, journal, positions, why, self.json),
+            Verb::Retire(retire) => retire.run(data, self.json),
             Verb::Info => self.info(&journals),
             Verb::Verify => self.verify(&journals),
             Verb::Cat(filter) => self.cat(&journals, filter),
@@ -339,6 +348,12 @@ fn verified_line(journal: &JournalFolder, verified: &Verified) -> String {
         verified.batches,
         verified.chain
     );
+    if verified.first > Lsn::FIRST {
+        line.push_str(&format!(
+            "; what came before was retired, so proof begins at position {}",
+            verified.first
+        ));
+    }
     if let Some(tail) = &verified.unfinished_tail {
         line.push_str(&format!(
             "; behind its end, at byte {} of {}, is a write that was never acknowledged ({}), \

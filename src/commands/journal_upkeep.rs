@@ -4,10 +4,11 @@
 //!
 //! All but `repair`, which only reads where the damage is, need the data directory for themselves.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tablao_core::Request;
 use tablao_journal::{
     Error, FileStore, Lsn, Reader, RealFiles, erase_details, move_cold, pack_sealed, salvage,
 };
@@ -16,7 +17,10 @@ use tablao_net::{
     data_dir::{CONTROL_JOURNAL, DataDir, SITE_JOURNAL},
 };
 
-use super::backup::{copy_rest, journal_folders, only_into_empty};
+use super::{
+    backup::{copy_rest, journal_folders, only_into_empty},
+    journal_note::note,
+};
 use crate::{
     exit::{Code, Exit},
     output,
@@ -140,11 +144,13 @@ pub(super) fn to_cold(data: &Path, to: &Path, as_json: bool) -> anyhow::Result<(
     })
 }
 
-/// Erases the details of records by position.
+/// Erases the details of records by position. What is to be erased, by whom and why is recorded
+/// first.
 pub(super) fn erase(
     data: &Path,
     journal: &str,
     positions: &[String],
+    why: &str,
     as_json: bool,
 ) -> anyhow::Result<()> {
     let folder = match journal {
@@ -158,14 +164,50 @@ pub(super) fn erase(
             .into());
         }
     };
-    let chosen = parse_positions(positions)?;
-    let _alone = DataDir::open(data)?;
+    let ranges = parse_positions(positions)?;
+    let is_chosen = |lsn: Lsn| {
+        let after = ranges.partition_point(|(first, _)| *first <= lsn);
+        after > 0 && ranges[after - 1].1 >= lsn
+    };
+    let alone = DataDir::open(data)?;
     let files = existing(&data.join(folder));
+    // A baseline has the names of everything that it covers, also where the segments were brought
+    // back from the archive.
+    let covered = Reader::open(Arc::clone(&files))
+        .and_then(|reader| reader.baseline(Lsn::new(u64::MAX)))
+        .map_err(|error| told(folder, error))?
+        .map(|baseline| baseline.next);
+    if let (Some(next), Some(&(first, _))) = (covered, ranges.first())
+        && first < next
+    {
+        return Err(Exit::new(
+            Code::Usage,
+            format!(
+                "what was before position {next} of {folder} stands in its baseline, which only a \
+                 later baseline replaces, and in the archive, if there is one"
+            ),
+        )
+        .into());
+    }
+    let noted = |&(first, last): &(Lsn, Lsn)| {
+        let position = |lsn: Lsn| tablao_core::Lsn::new(lsn.get());
+        (position(first), position(last))
+    };
+    let request = Request::NoteErasure {
+        ranges: ranges.iter().map(noted).collect(),
+        reason: why.to_owned(),
+    };
+    let end = Reader::open(Arc::clone(&files))
+        .and_then(|reader| reader.verify())
+        .map_err(|error| told(folder, error))?
+        .next;
+    note(&alone, folder, request)?;
+    // What was noted just now stays, also where everything is to go.
+    let is_chosen = |lsn: Lsn| lsn < end && is_chosen(lsn);
     let before = Reader::open(Arc::clone(&files))
         .and_then(|reader| reader.verify())
         .map_err(|error| told(folder, error))?;
-    let segments = erase_details(files.as_ref(), |lsn| chosen.contains(&lsn))
-        .map_err(|error| told(folder, error))?;
+    let segments = erase_details(files.as_ref(), is_chosen).map_err(|error| told(folder, error))?;
     let after = Reader::open(Arc::clone(&files))
         .and_then(|reader| reader.verify())
         .map_err(|error| told(folder, error))?;
@@ -191,30 +233,38 @@ pub(super) fn erase(
     })
 }
 
-/// Positions and ranges, such as `5` and `9-20`.
-fn parse_positions(texts: &[String]) -> anyhow::Result<BTreeSet<Lsn>> {
+/// Positions and ranges, such as `5` and `9-20`: ascending, none within another.
+fn parse_positions(texts: &[String]) -> anyhow::Result<Vec<(Lsn, Lsn)>> {
     let wrong = |text: &str| {
         Exit::new(
             Code::Usage,
             format!("{text:?} is neither a position (5) nor a range of positions (9-20)"),
         )
     };
-    let mut chosen = BTreeSet::new();
+    let mut ranges = Vec::with_capacity(texts.len());
     for text in texts {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let number = |part: &str| part.trim().parse::<u64>().ok().filter(|&number| number > 0);
         let (Some(first), Some(last)) = (number(first), number(last)) else {
             return Err(wrong(text).into());
         };
-        if first > last || last - first > 1_000_000 {
+        if first > last {
             return Err(wrong(text).into());
         }
-        chosen.extend((first..=last).map(Lsn::new));
+        ranges.push((Lsn::new(first), Lsn::new(last)));
     }
-    Ok(chosen)
+    ranges.sort_unstable();
+    let mut apart: Vec<(Lsn, Lsn)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match apart.last_mut() {
+            Some(before) if first <= before.1.next() => before.1 = before.1.max(last),
+            _ => apart.push((first, last)),
+        }
+    }
+    Ok(apart)
 }
 
-fn told(folder: &str, error: Error) -> anyhow::Error {
+pub(super) fn told(folder: &str, error: Error) -> anyhow::Error {
     match error {
         Error::Damage(damage) => Exit::new(Code::Damage, format!("{folder}: {damage}")).into(),
         other => anyhow::Error::new(other).context(format!("tend {folder}")),

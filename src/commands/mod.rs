@@ -9,6 +9,8 @@ mod farm;
 mod frames;
 mod jobs;
 mod journal;
+mod journal_note;
+mod journal_retire;
 mod journal_upkeep;
 mod listing;
 mod records;

@@ -125,13 +125,19 @@ impl Replay {
             farm: Farm::new(),
             records: 0,
         };
-        if self.from_checkpoint
-            && let Some(moment) = until.moment(fold.journal)
-        {
-            let folder = self.data.join("checkpoints").join(journal.role_name());
-            let checkpoints = Checkpoints::open_at_rest(folder);
-            let model = past::begin_at(&reader, Some(&checkpoints), moment);
-            fold.farm = model.farm().clone();
+        if let Some(moment) = until.moment(fold.journal) {
+            let checkpoints = self.from_checkpoint.then(|| {
+                let folder = self.data.join("checkpoints").join(journal.role_name());
+                Checkpoints::open_at_rest(folder)
+            });
+            // Without a checkpoint: empty, or what the baseline of a retired beginning holds.
+            let begun = past::begin_at(&reader, checkpoints.as_ref(), moment);
+            fold.farm = begun
+                .map_err(|error| explain(journal, error))?
+                .farm()
+                .clone();
+        } else {
+            return Ok(fold);
         }
         fold_into(&mut fold, &reader, journal, until)?;
         Ok(fold)
@@ -168,6 +174,13 @@ impl Replay {
         } else {
             output::fields(&answer)
         }
+    }
+}
+
+fn explain(journal: &JournalFolder, error: tablao_net::Error) -> anyhow::Error {
+    match error {
+        tablao_net::Error::Journal(error) => journal.explain(error),
+        other => other.into(),
     }
 }
 

@@ -24,6 +24,8 @@ RECORD_HEADER = struct.Struct("<HBBBBHII")
 SEAL = struct.Struct("<4sIQQ32s4sI")
 PACKED_HEADER = struct.Struct("<8sHHI16sQQII64sII")
 MARK = struct.Struct("<8sHHI16sQ32s20sI")
+BASELINE_HEADER = struct.Struct("<8sHHI16sQQ32sQI32sI")
+BASELINE_NAME = re.compile(r"^baseline-(\d{20})\.state$")
 TRAILER_BYTES = 36
 BATCH_BYTES_MAX = 4 << 20
 MIRROR_REACH = 4 << 20
@@ -226,6 +228,33 @@ def read_mark(folder, journal_id):
     return following, chain
 
 
+def read_baselines(folder, journal_id):
+    """What stands in for a retired beginning: chain values by position, each state checked."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        match = BASELINE_NAME.match(name)
+        if not match:
+            continue
+        position = int(match.group(1))
+        with open(os.path.join(folder, name), "rb") as file:
+            data = file.read()
+        head, state = data[:BASELINE_HEADER.size], data[BASELINE_HEADER.size:]
+        if len(head) < BASELINE_HEADER.size or head[:8] != b"TABLAOBL":
+            raise Damage(name, 0, position, "not a baseline")
+        (_, version, length, _, owner, following, _, chain, state_bytes, _, digest,
+         checksum) = BASELINE_HEADER.unpack(head)
+        if crc32c(head[:124]) != checksum:
+            raise Damage(name, 0, position, "wrong header checksum")
+        if version != 1 or length != BASELINE_HEADER.size:
+            raise Newer(f"{name} has version {version}")
+        if owner != journal_id or following != position:
+            raise Damage(name, 16, position, "of another journal or position")
+        if len(state) != state_bytes or blake3(state) != digest:
+            raise Damage(name, length, position, "the state is not what was saved")
+        found[position] = chain
+    return found
+
+
 def was_synced(segment, start, position):
     """Looks behind a flaw for proof that the flawed bytes had once been synced."""
     data = segment.data
@@ -267,6 +296,7 @@ class Walk:
         if oldest.first == 1 and self.chain != blake3(b"tablao journal 1" + self.id):
             raise Damage(oldest.name, 0, 1, "the chain does not begin with the journal's id")
         self.mark = read_mark(folder, self.id)
+        self.baselines = read_baselines(folder, self.id)
         self.batches = self.records = self.facts_bytes = 0
         self.kinds, self.described, self.tail = {}, [], None
 
@@ -285,12 +315,18 @@ class Walk:
                 "file": segment.name, "first": segment.first, "last": self.next - 1,
                 "bytes": segment.bytes, "sealed": sealed,
             })
+        # A baseline before the beginning was left by a crash while it was being replaced.
+        late = [position for position in self.baselines if position >= self.first]
+        if late:
+            raise Damage(segment.name, end, min(late), "a baseline where no batch ends")
         if self.mark and self.mark[0] > self.next:
             raise Damage(segment.name, end, self.next, "shorter than when it was closed")
 
     def _batches(self, segment, newest):
         at, data = SEGMENT_HEADER.size, segment.data
         while True:
+            if self.baselines.pop(self.next, self.chain) != self.chain:
+                raise Damage(segment.name, at, self.next, "a baseline of another history")
             if self.mark and self.mark[0] == self.next and self.mark[1] != self.chain:
                 raise Damage(segment.name, at, self.next, "another chain than when it was closed")
             if at == len(data):

@@ -6,8 +6,9 @@ use crate::{
     Detail, JobId, Lsn, ManagerId, Refusal, RequestId,
     entity::{Policy, RemoteVerb},
     event::{
-        ConfigApplied, JobPlaced, JournalOpened, LinkedToServer, ManagerLinked, ManagerRevoked,
-        OriginAdvanced, RequestAccepted, RequestSettled, TermStarted,
+        BaselineTaken, ConfigApplied, DetailErased, JobPlaced, JournalOpened, LinkedToServer,
+        ManagerLinked, ManagerRevoked, OriginAdvanced, RequestAccepted, RequestSettled,
+        TermStarted,
     },
 };
 
@@ -43,6 +44,17 @@ impl Plan<'_> {
                 Detail::named("", text),
             );
         }
+        Answer::Done
+    }
+
+    pub(super) fn note_baseline(&mut self, next: Lsn, state: [u8; 32]) -> Answer {
+        self.emit(BaselineTaken { next, state });
+        Answer::Done
+    }
+
+    pub(super) fn note_erasure(&mut self, ranges: &[(Lsn, Lsn)], reason: &str) -> Answer {
+        let ranges = ranges.to_vec();
+        self.emit_with(DetailErased { ranges }, Detail::reason(reason));
         Answer::Done
     }
 

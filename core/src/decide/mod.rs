@@ -202,6 +202,8 @@ impl Farm {
                 lsn,
                 chain,
             } => plan.advance_origin(*manager, *lsn, *chain)?,
+            Request::NoteBaseline { next, state } => plan.note_baseline(*next, *state),
+            Request::NoteErasure { ranges, reason } => plan.note_erasure(ranges, reason),
             Request::StartTerm { term } => plan.start_term(*term)?,
             Request::FollowServer {
                 control_journal,

@@ -392,6 +392,15 @@ fn control() -> Vec<Event> {
             },
         }
         .into(),
+        BaselineTaken {
+            next: Lsn::new(70_001),
+            state: [0xba; 32],
+        }
+        .into(),
+        DetailErased {
+            ranges: vec![(Lsn::new(5), Lsn::new(5)), (Lsn::new(9), Lsn::new(20))],
+        }
+        .into(),
         ManagerLinked { manager: MANAGER }.into(),
         ManagerRevoked { manager: MANAGER }.into(),
         JobPlaced {

@@ -144,6 +144,8 @@ pub(crate) fn tell(
         | Request::AcceptRemote { .. }
         | Request::SettleRemote { .. }
         | Request::AdvanceOrigin { .. }
+        | Request::NoteBaseline { .. }
+        | Request::NoteErasure { .. }
         | Request::StartTerm { .. }
         | Request::FollowServer { .. }
         | Request::CarryOut { .. }

@@ -131,7 +131,15 @@ impl FileStore for RealFiles {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.folder.join(name))
+        match (fs::remove_file(self.folder.join(name)), &self.cold) {
+            (Err(error), Some(cold))
+                if error.kind() == io::ErrorKind::NotFound && name.ends_with(".seg") =>
+            {
+                fs::remove_file(cold.join(name))?;
+                sync_folder(cold)
+            }
+            (removed, _) => removed,
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -34,6 +34,9 @@ const KEY_CHARACTERS_MIN: usize = 64;
 /// Largest push, in bytes: what a Manager sends at most, and a batch more.
 const PUSH_BYTES_MAX: usize = 8 << 20;
 
+/// Largest baseline that is taken in: the state of some millions of tasks.
+const BASELINE_BYTES_MAX: usize = 1 << 30;
+
 /// Link tokens that were given out, by their hash. They do not survive a restart of the Server.
 #[derive(Debug, Default)]
 pub struct LinkTokens(Mutex<BTreeMap<[u8; 32], Timestamp>>);
@@ -83,6 +86,14 @@ pub fn router() -> Router<SharedNode> {
         .route(
             "/api/farm/v1/replication/site",
             post(site).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)),
+        )
+        .route(
+            "/api/farm/v1/replication/site-baseline",
+            post(site_baseline).layer(DefaultBodyLimit::max(BASELINE_BYTES_MAX)),
+        )
+        .route(
+            "/api/farm/v1/replication/control-baseline",
+            get(control_baseline),
         )
         .route("/api/farm/v1/replication/blobs/{hash}", get(blob))
 }
@@ -333,6 +344,53 @@ async fn site(
             ),
         )
     })
+}
+
+/// What an empty mirror begins with where the Manager has retired its journal's beginning.
+async fn site_baseline(
+    State(node): State<SharedNode>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Pushed>, Problem> {
+    let manager = authenticated(&node, &headers)?;
+    let site = node
+        .mirrors
+        .get(manager)
+        .ok_or_else(|| Problem::bad_request("greet with replication/hello first"))?;
+    site.note_heard();
+    let begun = tokio::task::spawn_blocking(move || site.begin_at(&body)).await;
+    match begun {
+        Ok(Ok(next)) => {
+            node.note_origin(manager);
+            Ok(Json(Pushed { next }))
+        }
+        other => {
+            tracing::error!(%manager, ?other, "begin a mirror at a baseline");
+            Err(Problem::new(
+                StatusCode::CONFLICT,
+                "the mirror cannot begin with this baseline; the Server's log says why. A Server \
+                 of the same release as the Manager can",
+            ))
+        }
+    }
+}
+
+/// The same for the copy of the control journal.
+async fn control_baseline(
+    State(node): State<SharedNode>,
+    headers: HeaderMap,
+) -> Result<Vec<u8>, Problem> {
+    authenticated(&node, &headers)?;
+    let view = node.control.view().clone();
+    let read = tokio::task::spawn_blocking(move || protocol::beginning_for(&view, 1)).await;
+    match read {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(Problem::not_found("the control journal has its beginning")),
+        other => {
+            tracing::error!(?other, "read the control journal's baseline");
+            Err(Problem::bad_request("the baseline cannot be read"))
+        }
+    }
 }
 
 async fn blob(

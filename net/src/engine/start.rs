@@ -23,7 +23,7 @@ use super::{
     projector::{Projector, ToProjector},
     run::{EngineThread, Threads},
 };
-use crate::{Error, clock, past, view::View};
+use crate::{Error, clock, past, retention, view::View};
 
 /// How many batches a slow subscriber may fall behind before it must read the journal again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
@@ -74,7 +74,10 @@ impl Engine {
             }
         };
         let loaded = store.load(journal.id, journal.incarnation, verify);
-        let mut model = loaded.map_or_else(ReadModel::new, |(_, model)| model);
+        let mut model = match loaded {
+            Some((_, model)) => model,
+            None => retention::beginning(&reader, Lsn::new(next.previous().get()))?,
+        };
         let checkpoint = model.farm().position();
         let folded = if checkpoint.next().get() < next.get() {
             past::fold(&reader, &mut model)?

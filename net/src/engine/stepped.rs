@@ -25,7 +25,7 @@ use super::{
     parked::Parked,
     projector::{Projector, Settlement, ToProjector},
 };
-use crate::{Error, past, view::View};
+use crate::{Error, past, retention, view::View};
 
 pub use super::heart::TICK;
 
@@ -116,7 +116,7 @@ impl SteppedEngine {
     ) -> Result<(Self, Started), Error> {
         let opened = Journal::open(Arc::clone(&files), open)?;
         let reader = Reader::open(files)?;
-        let mut model = ReadModel::new();
+        let mut model = retention::beginning(&reader, Lsn::new(u64::MAX))?;
         let folded = past::fold(&reader, &mut model)?;
         let farm = model.farm().clone();
         let identity = JournalIdentity {

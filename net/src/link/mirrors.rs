@@ -12,12 +12,13 @@ use std::{
 
 use tablao_core::{Lsn, ManagerId, Recorded};
 use tablao_journal::{
-    FileStore, JournalId, Lsn as JournalLsn, Mirror, MirrorOptions, Reader, RealFiles,
+    Baseline, FileStore, JournalId, Lsn as JournalLsn, Mirror, MirrorOptions, Reader, RealFiles,
 };
-use tablao_projections::ReadModel;
 use tokio::sync::{broadcast, watch};
 
-use crate::{Error, clock, data_dir::DataDir, engine::JournalIdentity, past, records, view::View};
+use crate::{
+    Error, clock, data_dir::DataDir, engine::JournalIdentity, past, records, retention, view::View,
+};
 
 /// How many batches a slow subscriber may fall behind before it must read the mirror again.
 const SUBSCRIBER_LAG_MAX: usize = 4096;
@@ -25,6 +26,7 @@ const SUBSCRIBER_LAG_MAX: usize = 4096;
 /// One mirror and what is folded from it.
 pub struct Site {
     view: View,
+    files: Arc<dyn FileStore>,
     mirror: Mutex<Mirror>,
     position: watch::Sender<Lsn>,
     /// A record that this build cannot fold; copying goes on beyond it.
@@ -48,8 +50,9 @@ impl Site {
     ) -> Result<Self, Error> {
         let options = MirrorOptions::new(JournalId(journal_id), now.micros());
         let (mirror, _) = Mirror::open(Arc::clone(&files), &options)?;
-        let reader = Reader::open(files)?;
-        let mut model = ReadModel::new();
+        let reader = Reader::open(Arc::clone(&files))?;
+        let mut model =
+            retention::beginning(&reader, Lsn::new(mirror.position().previous().get()))?;
         let unread = match past::fold(&reader, &mut model) {
             Ok(_) => None,
             Err(Error::Record(error)) => Some(error),
@@ -70,6 +73,7 @@ impl Site {
                 reader: Arc::new(reader),
                 checkpoints: None,
             },
+            files,
             mirror: Mutex::new(mirror),
             position,
             unread: OnceLock::new(),
@@ -79,6 +83,11 @@ impl Site {
             site.stop_folding(&error);
         }
         Ok(site)
+    }
+
+    /// Packs sealed segments of the copy beside its work.
+    fn pack_sealed(&self) {
+        self.mirror().pack_sealed(Arc::clone(&self.files));
     }
 
     /// The position of the last record that is durable here, and the chain value at it.
@@ -122,6 +131,22 @@ impl Site {
             self.fold_on()?;
         }
         Ok(advance.next.get())
+    }
+
+    /// Begins an empty mirror with what stands for the original's retired beginning. One that has
+    /// something already stays as it is. Returns the position that it wants next.
+    pub fn begin_at(&self, bytes: &[u8]) -> Result<u64, Error> {
+        let baseline = Baseline::decode(bytes, "the baseline of the other side")?;
+        let mut mirror = self.mirror();
+        if mirror.position() == JournalLsn::FIRST {
+            // First of all: a state that this build cannot read begins nothing.
+            let begun = retention::read(&baseline)?;
+            mirror.begin_at(&self.files, &baseline)?;
+            let at = begun.farm().position();
+            *(self.view.model.write()).unwrap_or_else(PoisonError::into_inner) = begun;
+            self.position.send_replace(at);
+        }
+        Ok(mirror.position().get())
     }
 
     /// Folds what the model does not have yet. Held under the mirror's lock.
@@ -229,6 +254,7 @@ impl Mirrors {
         };
         let files: Arc<dyn FileStore> = Arc::new(RealFiles::create(&path).map_err(folder)?);
         let site = Arc::new(Site::open(owner, journal_id, files, clock::now())?);
+        site.pack_sealed();
         let mut sites = self.sites.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(sites.entry(owner).or_insert(site)))
     }

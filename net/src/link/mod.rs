@@ -62,10 +62,18 @@ pub struct Welcome {
     pub control_journal: String,
     /// The position after the last durable one of the control journal.
     pub control_next: u64,
+    /// The oldest position that the control journal still has.
+    #[serde(default = "from_its_origin")]
+    pub control_oldest: u64,
     /// The position of the site journal that the Server wants next.
     pub site_next: u64,
     /// The chain value of its mirror before that position, as 64 hex digits.
     pub site_chain: String,
+}
+
+/// A Server that does not say has retired nothing.
+fn from_its_origin() -> u64 {
+    1
 }
 
 /// What the Server says about a push.

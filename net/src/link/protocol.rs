@@ -26,6 +26,7 @@ pub fn welcome(server: ManagerId, control: &View, mirror: &Site) -> Welcome {
         term: control.read().farm().term(),
         control_journal: hex_id(control.journal.id),
         control_next: control.at().next().get(),
+        control_oldest: control.reader.oldest().map_or(1, |oldest| oldest.get()),
         site_next,
         site_chain: hex_chain(chain),
     }
@@ -56,11 +57,25 @@ pub fn refusal_to_follow(mirror: &Site, followed: u64, welcome: &Welcome) -> Opt
 /// At a Manager: what the Server has of the site journal is the beginning of what is here.
 pub fn is_beginning_of(site: &View, welcome: &Welcome) -> Result<bool, Error> {
     let next = welcome.site_next;
+    // An empty mirror is the beginning of everything, also of a journal that has lost its own.
+    if next == 1 {
+        return Ok(true);
+    }
     if next > site.at().next().get() {
         return Ok(false);
     }
     let ours = site.reader.chain_before(JournalLsn::new(next))?;
     Ok(ours.map(|chain| hex_chain(chain.0)).as_ref() == Some(&welcome.site_chain))
+}
+
+/// What an empty mirror begins with where the journal's own beginning was retired; none where the
+/// journal has what the mirror wants next.
+pub fn beginning_for(view: &View, next: u64) -> Result<Option<Vec<u8>>, Error> {
+    if next > 1 || view.reader.oldest()?.get() == 1 {
+        return Ok(None);
+    }
+    let newest = JournalLsn::new(view.at().get());
+    Ok((view.reader.baseline(newest)?).map(|baseline| baseline.encode()))
 }
 
 /// Whole batches of a journal from `from` on, none of them beyond what is durable. Empty if there
@@ -83,7 +98,9 @@ pub fn records_between(
     durable: Lsn,
 ) -> Result<Vec<Recorded>, Error> {
     let mut found = Vec::new();
-    for record in reader.records(JournalLsn::new(next.get()))? {
+    // What was retired was asked of nobody who follows only now.
+    let from = JournalLsn::new(next.get()).max(reader.oldest()?);
+    for record in reader.records(from)? {
         let record = record?;
         if record.lsn.get() > durable.get() {
             break;

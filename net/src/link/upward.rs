@@ -29,6 +29,9 @@ use crate::{
 /// How long the Server may hold back news, in seconds.
 const PULL_WAIT_S: u64 = 30;
 
+/// A whole farm's state takes longer than news of it.
+const BASELINE_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Keeps the link going until the process stops.
 pub async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let Some(site) = node.site.clone().filter(|_| node.link.is_linked()) else {
@@ -102,6 +105,12 @@ async fn session(
     let mirror = node.mirrors_above(welcome.server, control_journal)?;
     if let Some(why) = protocol::refusal_to_follow(&mirror, caller.link().term, &welcome) {
         return Err(caller.error("follow", why));
+    }
+    if mirror.next() == 1 && welcome.control_oldest > 1 {
+        let request = caller.get("control-baseline").timeout(BASELINE_PATIENCE);
+        let bytes = caller.bytes("follow", request).await?;
+        let mirror = Arc::clone(&mirror);
+        blocking(move || mirror.begin_at(&bytes)).await?;
     }
     let linked = LinkFile {
         link_token: None,
@@ -189,6 +198,18 @@ async fn pull(caller: &Caller, mirror: &Arc<Site>) -> Result<(), Error> {
 async fn push(caller: &Caller, engine: &Engine, mut next: u64) -> Result<(), Error> {
     let view = engine.view().clone();
     let mut position = view.position.clone();
+    let beginning = {
+        let view = view.clone();
+        blocking(move || protocol::beginning_for(&view, next)).await?
+    };
+    if let Some(bytes) = beginning {
+        let request = caller
+            .post("site-baseline")
+            .body(bytes)
+            .timeout(BASELINE_PATIENCE);
+        let pushed: Pushed = caller.json("report to", request).await?;
+        next = pushed.next;
+    }
     loop {
         let durable = position.borrow_and_update().get();
         if durable >= next {

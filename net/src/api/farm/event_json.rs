@@ -172,6 +172,8 @@ impl Concerns {
             Event::Decision(_)
             | Event::JournalOpened(_)
             | Event::ConfigApplied(_)
+            | Event::BaselineTaken(_)
+            | Event::DetailErased(_)
             | Event::TagCreated(_)
             | Event::TagChanged(_)
             | Event::TagDeleted(_)

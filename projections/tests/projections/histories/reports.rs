@@ -295,6 +295,14 @@ impl World {
                 },
                 text: self.words(),
             },
+            9 if self.chance.percent(15) => Request::NoteBaseline {
+                next: self.farm.position(),
+                state: [5; 32],
+            },
+            9 if self.chance.percent(15) => Request::NoteErasure {
+                ranges: vec![(Lsn::new(2), self.farm.position())],
+                reason: self.words(),
+            },
             _ => {
                 let manager = self.farm.manager().expect("the journal was opened");
                 Request::OpenJournal {
