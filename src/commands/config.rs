@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tablao_net::config::{self, FILE_NAME, Finding, Level};
@@ -48,7 +47,7 @@ impl Config {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.verb {
             Verb::Default => {
-                output::text(&config::documented())?;
+                output::line(config::documented().trim_end())?;
                 Ok(())
             }
             Verb::Check {
@@ -92,7 +91,7 @@ fn check(data: PathBuf, file: Option<PathBuf>, strict: bool, json: bool) -> anyh
             (0, 0) => format!("{path} is in order\n"),
             _ => format!("{path}: {errors} errors, {warnings} warnings\n"),
         });
-        output::text(&text).context("print")?;
+        output::line(text.trim_end())?;
     }
     if errors > 0 || (strict && warnings > 0) {
         let words = format!("{} is not in order", file.display());

@@ -26,6 +26,12 @@ pub(crate) async fn follow(node: Arc<Node>) {
     }
     let mut hangup = hangup();
     loop {
+        // At once the first time: it may have changed before it was watched.
+        match node.reload_config().await {
+            Ok(true) => tracing::info!("the configuration changed and is in use"),
+            // What is wrong with it was told where it was read.
+            Ok(false) | Err(_) => {}
+        }
         tokio::select! {
             Some(()) = hints.recv() => {
                 tokio::time::sleep(QUIET).await;
@@ -33,11 +39,6 @@ pub(crate) async fn follow(node: Arc<Node>) {
             }
             () = next(&mut hangup) => tracing::info!("asked to read the configuration again"),
             () = tokio::time::sleep(SLOW_LOOK) => {}
-        }
-        match node.reload_config().await {
-            Ok(true) => tracing::info!("the configuration changed and is in use"),
-            // What is wrong with it was told where it was read.
-            Ok(false) | Err(_) => {}
         }
     }
 }
