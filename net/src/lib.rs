@@ -13,6 +13,7 @@ pub mod digest;
 pub mod disk;
 pub mod engine;
 mod error;
+pub mod import;
 pub mod link;
 pub mod node;
 pub mod past;
