@@ -8,10 +8,12 @@
 )]
 
 mod client;
+mod flamenco;
 #[path = "../journal_reader/folder.rs"]
 #[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod folder;
 mod harness;
+mod import;
 mod journals;
 mod lost_answer;
 mod scripts;
