@@ -104,7 +104,6 @@ fn a_flamenco_farm_arrives_whole() {
     jobs(&farm);
     assert!(farm.stop().success());
     farm.look(&["journal", "verify"]).ended(0);
-    farm.look(&["replay", "--check"]).ended(0);
 }
 
 fn configuration(farm: &Farm, storage: &Path) {

@@ -16,6 +16,8 @@ mod harness;
 mod import;
 mod journals;
 mod lost_answer;
+mod moving;
 mod scripts;
+mod setup;
 mod shaman;
 mod start;
