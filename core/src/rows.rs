@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
+    blocks::Block,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
@@ -52,6 +53,8 @@ mod prefix {
     pub(super) const KEY: u8 = 11;
     pub(super) const RUN: u8 = 12;
     pub(super) const RARE: u8 = 13;
+    /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
+    pub(super) const BLOCKS: u8 = 14;
 }
 
 const _: () = assert!(
@@ -161,6 +164,7 @@ impl Farm {
                 )
             }))
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
+            .chain(self.block_row())
     }
 
     fn farm_row(&self) -> FarmRow {
@@ -178,6 +182,11 @@ impl Farm {
             type_names: self.type_names.clone(),
             hash: self.set_hash(),
         }
+    }
+
+    fn block_row(&self) -> Option<Row> {
+        let blocks = self.blocks.to_list();
+        (!blocks.is_empty()).then(|| (vec![prefix::BLOCKS], to_bytes(&blocks)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -309,6 +318,11 @@ impl Assembly {
                     .extend([from_bytes::<(RequestId, RemoteRequest)>(value)?]);
             }
             prefix::KEY => farm.keys.extend([from_bytes::<([u8; 32], JobId)>(value)?]),
+            prefix::BLOCKS => {
+                for (block, at) in list::<(Block, Timestamp)>(value)? {
+                    farm.blocks.put(block, at);
+                }
+            }
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
@@ -330,6 +344,9 @@ impl Assembly {
         farm.placements.extend(others.placements);
         farm.remotes.extend(others.remotes);
         farm.keys.extend(others.keys);
+        for (block, at) in others.blocks.to_list() {
+            farm.blocks.put(block, at);
+        }
     }
 
     /// The farm without its indexes, once every row was taken.
@@ -431,6 +448,10 @@ impl Farm {
     /// Takes a job in, with what follows from its tasks.
     fn restore_job(&mut self, state: JobState, tasks: Tasks) -> Result<(), Error> {
         let id = state.facts.job;
+        // Rows of earlier builds do not say since when: then it counts from these rows on.
+        for (worker, task_type) in &state.blocked {
+            self.blocks.put((id, *worker, task_type.clone()), self.time);
+        }
         let mut counts = TaskCounts::default();
         for task in tasks.states() {
             if usize::from(task.task_type) >= self.type_names.len() {
