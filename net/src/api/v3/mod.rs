@@ -10,6 +10,7 @@ mod jobs;
 mod meta;
 mod mime_words;
 mod shaman;
+mod sleep_schedule;
 mod tasks;
 mod types;
 mod worker;
@@ -67,6 +68,10 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route(
             "/api/v3/worker-mgt/workers/{worker}/setstatus",
             post(worker_mgt::set_status),
+        )
+        .route(
+            "/api/v3/worker-mgt/workers/{worker}/sleep-schedule",
+            get(sleep_schedule::show).post(sleep_schedule::set),
         )
         .route(
             "/api/v3/worker-mgt/workers/{worker}/settags",
