@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tablao_core::entity::Policy;
 
-use crate::{Error, variables::Variable};
+use crate::{Error, upkeep::Upkeep, variables::Variable};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub rules: Rules,
     /// Files that clients send once and jobs share.
     pub shaman: Shaman,
+    /// What goes by itself after a while.
+    pub upkeep: Upkeep,
     /// Values that differ by platform and audience.
     pub variables: BTreeMap<String, Variable>,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             pack_journals: true,
             rules: Rules::default(),
             shaman: Shaman::default(),
+            upkeep: Upkeep::default(),
             variables: crate::variables::defaults(),
         }
     }

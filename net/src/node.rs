@@ -27,6 +27,7 @@ use crate::{
     clock,
     config::Config,
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
+    deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
     past_farms::PastFarms,
@@ -92,6 +93,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// Who removes deleted jobs.
+    pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
@@ -171,6 +174,7 @@ impl Node {
             seen: Mutex::default(),
             noting: Mutex::default(),
             resolved: Mutex::default(),
+            deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             config,
             data,
@@ -208,6 +212,7 @@ impl Node {
                     text: toml::to_string(&self.config).unwrap_or_default(),
                 };
                 let _ = site.ask(Ask::system(apply)).await?;
+                site.set_expiries(self.config.upkeep.expiries()).await?;
                 let name = self.config.manager_name.clone();
                 let link = Request::LinkManager { manager, name };
                 let _ = self.control.ask(Ask::system(link)).await?;

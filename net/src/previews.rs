@@ -13,6 +13,8 @@ use std::{
 use image::{ImageFormat, imageops::FilterType};
 use tablao_core::JobId;
 
+use crate::deletion::gone;
+
 /// Largest picture a worker may send, in bytes.
 pub const UPLOAD_BYTES_MAX: usize = 25 << 20;
 /// Pictures that may wait; one more is being worked on.
@@ -65,6 +67,17 @@ impl Previews {
             .join(Self::relative(job))
             .join(SIZES[2].0)
             .exists()
+    }
+
+    /// Removes the previews of a job.
+    pub fn erase(&self, job: JobId) -> io::Result<()> {
+        let folder = self.folder.join(Self::relative(job));
+        gone(fs::remove_dir_all(&folder))?;
+        if let Some(shared) = folder.parent() {
+            // Other jobs with the same first letters keep it.
+            let _ = fs::remove_dir(shared);
+        }
+        Ok(())
     }
 
     /// The job whose picture came last.

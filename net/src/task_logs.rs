@@ -12,6 +12,8 @@ use std::{
 
 use tablao_core::{AttemptId, JobId, TaskId};
 
+use crate::deletion::gone;
+
 /// A runaway process must not fill the Manager's disk: beyond this the log of an attempt is cut.
 const ATTEMPT_BYTES_MAX: u64 = 256 << 20;
 
@@ -40,6 +42,11 @@ impl TaskLogs {
 
     fn of_task(&self, job: JobId, task: TaskId) -> PathBuf {
         self.folder.join(job.to_string()).join(task.to_string())
+    }
+
+    /// Removes the logs of a job's tasks.
+    pub fn erase(&self, job: JobId) -> io::Result<()> {
+        gone(fs::remove_dir_all(self.folder.join(job.to_string())))
     }
 
     /// Appends text to an attempt's log. `offset`: where in the attempt's log it belongs, when
