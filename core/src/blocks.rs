@@ -56,6 +56,14 @@ impl Blocks {
             .map(|(_, (job, worker, task_type))| (*job, *worker, task_type.as_str()))
     }
 
+    /// Each of them is a block of its job.
+    pub(crate) fn are_of(&self, jobs: &BTreeMap<JobId, Job>) -> bool {
+        self.made.keys().all(|(job, worker, task_type)| {
+            let blocked = jobs.get(job).map(|job| &job.state.blocked);
+            blocked.is_some_and(|blocked| blocked.contains(&(*worker, task_type.clone())))
+        })
+    }
+
     /// Everything, for a row.
     pub(crate) fn to_list(&self) -> Vec<(Block, Timestamp)> {
         let all = self.made.iter();

@@ -30,6 +30,7 @@ pub mod status;
 mod apply;
 mod blocks;
 mod crew;
+mod frame_rows;
 mod frame_table;
 mod new_tasks;
 mod task_index;

@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
+    Farm, JobId, Lsn, ManagerId, RequestId, ShotId, Timestamp,
     blocks::Block,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
@@ -19,6 +19,7 @@ use crate::{
         Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
         Worker,
     },
+    frame_rows,
     new_tasks::NewTasks,
     schedule::Schedule,
     status::TaskCounts,
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
-pub const ROWS_VERSION: u32 = 2;
+pub const ROWS_VERSION: u32 = 3;
 
 /// Tasks in one row, and width of a block of frame numbers in one row: large enough that a
 /// million tasks are four thousand rows, small enough that one change rewrites little.
@@ -201,7 +202,7 @@ impl Farm {
         blocks.into_iter().map(|((shot, block), frames)| {
             let mut key = key(prefix::FRAMES, &shot);
             key.extend_from_slice(&block.to_be_bytes());
-            (key, to_bytes(&frames))
+            (key, frame_rows::write(&frames))
         })
     }
 
@@ -296,7 +297,12 @@ impl Assembly {
                 let attempt: Attempt = from_bytes(value)?;
                 farm.attempts.insert(attempt.id, attempt);
             }
-            prefix::FRAMES => self.frames.append(&mut list(value)?),
+            prefix::FRAMES => {
+                let shot = id.split_first_chunk().map(|(shot, _)| *shot);
+                let shot = shot.ok_or(Error::Inconsistent("a key is too short"))?;
+                let shot = ShotId::new(uuid::Uuid::from_bytes(shot));
+                frame_rows::read(shot, value, &mut self.frames)?;
+            }
             prefix::WORKER => {
                 let worker: Worker = from_bytes(value)?;
                 farm.workers.insert(worker.id, worker);
@@ -319,7 +325,7 @@ impl Assembly {
             }
             prefix::KEY => farm.keys.extend([from_bytes::<([u8; 32], JobId)>(value)?]),
             prefix::BLOCKS => {
-                for (block, at) in list::<(Block, Timestamp)>(value)? {
+                for (block, at) in from_bytes::<Vec<(Block, Timestamp)>>(value)? {
                     farm.blocks.put(block, at);
                 }
             }
@@ -378,6 +384,9 @@ impl Assembly {
                 .remove(state.facts.job.uuid().as_bytes())
                 .unwrap_or_default();
             farm.restore_job(state, tasks.finish()?)?;
+        }
+        if !farm.blocks.are_of(&farm.jobs) {
+            return Err(Error::Inconsistent("a block is of no job"));
         }
         if tasks.is_empty() {
             Ok(Assembled { farm })
@@ -438,10 +447,6 @@ impl Assembled {
         ids.into_iter().for_each(|id| farm.refresh_lanes(id));
         Ok(farm)
     }
-}
-
-fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
-    from_bytes(value)
 }
 
 impl Farm {

@@ -17,8 +17,8 @@ pub const DAY_MINUTES: u16 = 24 * 60;
 /// Spans begin at most two days before the day that the clock shows: over midnight is one, and a
 /// clock that is set back over midnight is another.
 const DAYS_BACK: i32 = 2;
-/// Whatever repeats every week has come by then.
-const DAYS_AHEAD: i32 = 8;
+/// Whatever repeats every week has come by then, also where the clock jumps over a day.
+const DAYS_AHEAD: i32 = 9;
 
 /// A clock on some wall.
 pub trait LocalClock {

@@ -233,10 +233,15 @@ impl<'a> Plan<'a> {
         wanted: &[(WorkerId, WorkerStatus)],
         signing_on: bool,
     ) -> Answer {
+        let mut told = BTreeSet::new();
         for &(id, status) in wanted {
             let Ok(worker) = self.worker(id) else {
                 continue;
             };
+            // A worker has one schedule: what is said of it a second time does not count.
+            if !told.insert(id) {
+                continue;
+            }
             let there_already = worker.status == Some(status) && !signing_on;
             match worker.pending {
                 Some(asked) if asked.status == status => {}
