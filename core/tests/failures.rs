@@ -294,12 +294,12 @@ fn blocks_are_taken_back_when_they_are_old() {
     let (mut ride, workers) = farm(3, Policy::default());
     let job = submit(&mut ride, 12, 100);
     let blocked = |ride: &Ride| ride.job(job).state.blocked.len();
-    for worker in 0..2 {
+    for (before, &worker) in workers.iter().take(2).enumerate() {
         for _ in 0..3 {
-            let task = ride.next(workers[worker]).expect("there are tasks");
-            ride.runs(workers[worker], task, T::Failed);
+            let task = ride.next(worker).expect("there are tasks");
+            ride.runs(worker, task, T::Failed);
         }
-        assert_eq!(blocked(&ride), worker + 1);
+        assert_eq!(blocked(&ride), before + 1);
         ride.wait_ms(60_000);
     }
     let first = common::START;

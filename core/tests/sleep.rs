@@ -2,6 +2,8 @@
 //! Sleep schedules: what they want at a moment and until when, against an oracle that looks at
 //! every minute; and what comes of it for a worker of whom a person wants something else.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Ride, worker_id};
