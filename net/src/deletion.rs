@@ -181,7 +181,7 @@ pub(crate) async fn purge_regularly(node: SharedNode) {
 /// Removes the jobs that are due at this moment. Returns how long there is nothing to do; nothing
 /// when the engine has stopped.
 pub async fn purge_due(node: &SharedNode, engine: &Engine, now: Timestamp) -> Option<Duration> {
-    let keep = Duration::from_secs(node.config.upkeep.deleted_job_keep_s.into());
+    let keep = Duration::from_secs(node.in_force().config.upkeep.deleted_job_keep_s.into());
     let (jobs, next) = due(engine, keep, now);
     let mut wait = LOOK_AT_LEAST;
     for job in jobs {

@@ -42,6 +42,7 @@ pub async fn serve(
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
     let deleting = tokio::spawn(crate::deletion::purge_regularly(Arc::clone(&node)));
+    let following = tokio::spawn(crate::config::watch::follow(Arc::clone(&node)));
     let served = tokio::select! {
         () = stop => Served::Asked,
         what = journal_failure(&node) => Served::JournalFailed(what),
@@ -51,6 +52,7 @@ pub async fn serve(
     server.abort();
     collecting.abort();
     deleting.abort();
+    following.abort();
     served
 }
 

@@ -201,11 +201,7 @@ fn furnished(farm: &Farm, worker: &Worker) -> (String, Vec<PathBuf>) {
         },
         "metadata": { "project": "Night Shift", "shot": "sh010" },
     }));
-    let checkout = farm
-        .node
-        .config
-        .shared_storage_path
-        .join("jobs/furnished-1");
+    let checkout = (farm.node.in_force().config.shared_storage_path).join("jobs/furnished-1");
     fs::create_dir_all(checkout.join("scenes")).unwrap();
     fs::write(checkout.join("scenes/a.blend"), "blend").unwrap();
     let task = farm.ask(worker).unwrap();
