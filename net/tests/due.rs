@@ -612,3 +612,21 @@ fn a_schedule_wakes_nobody_before_its_boundary() {
     farm.set_schedule(Some(nightly("UTC", 0)));
     assert_eq!(farm.wait(3600), without);
 }
+
+/// Protects Flamenco's workers from a line that was cut for a minute: they do not know that they
+/// count as lost, and ask on. They are told to become awake, and then are given work again.
+#[test]
+fn a_lost_worker_that_asks_is_found() {
+    let mut farm = Farm::new("2026-07-03T12:00:00Z");
+    farm.register(WORKER, Protocol::Flamenco);
+    farm.wait(120);
+    assert_eq!(farm.status(), Some(W::Error));
+    farm.submit(1);
+    let ask = Request::AskForTask { worker: WORKER };
+    let told = farm.asked(ask, ActorKind::Worker);
+    let status = W::Awake;
+    assert_eq!(told, Err(Refusal::StatusChangePending { status }));
+    assert_eq!(farm.pending(), None, "nobody asked for it");
+    farm.says(WORKER, W::Awake);
+    assert!(farm.next_task(WORKER).is_some());
+}
