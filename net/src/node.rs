@@ -27,6 +27,7 @@ use crate::{
     clock,
     config::{InForce, Settings},
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
+    deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     foreign_frames::ForeignFrames,
     link::{Link, Mirrors, Site},
@@ -93,6 +94,8 @@ pub struct Node {
     pub previews: Previews,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
+    /// Who removes deleted jobs.
+    pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
@@ -166,6 +169,7 @@ impl Node {
             seen: Mutex::default(),
             noting: Mutex::default(),
             foreign_frames: ForeignFrames::default(),
+            deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,
             data,
@@ -201,6 +205,7 @@ impl Node {
                 let in_force = self.in_force();
                 self.note_config(site, &in_force.config, Actor::SYSTEM, Asker::default())
                     .await?;
+                site.set_expiries(in_force.config.upkeep.expiries()).await?;
                 let name = in_force.config.manager_name.clone();
                 let link = Request::LinkManager { manager, name };
                 let _ = self.control.ask(Ask::system(link)).await?;

@@ -15,7 +15,7 @@ use tablao_projections::{ReadModel, TagRow};
 use super::{Body, Problem, error::stopped, types::WorkerTask};
 use crate::{api::actor::Sender, clock, engine::Ask, node::SharedNode, view::View};
 
-fn worker_id(text: &str) -> Result<WorkerId, Problem> {
+pub(super) fn worker_id(text: &str) -> Result<WorkerId, Problem> {
     text.parse()
         .map_err(|_| Problem::bad_request("the worker id is not a UUID"))
 }
@@ -26,7 +26,11 @@ fn tag_id(text: &str) -> Result<TagId, Problem> {
 }
 
 /// Workers are changed at their own Manager.
-async fn change(node: &SharedNode, sender: Sender, request: Request) -> Result<(), Problem> {
+pub(super) async fn change(
+    node: &SharedNode,
+    sender: Sender,
+    request: Request,
+) -> Result<(), Problem> {
     let Some(engine) = &node.site else {
         return Err(Problem::new(
             StatusCode::NOT_IMPLEMENTED,
@@ -80,7 +84,7 @@ pub(super) async fn workers(State(node): State<SharedNode>) -> Json<Value> {
     Json(json!({ "workers": workers }))
 }
 
-fn site_of(node: &SharedNode, id: WorkerId) -> Result<View, Problem> {
+pub(super) fn site_of(node: &SharedNode, id: WorkerId) -> Result<View, Problem> {
     node.sites()
         .into_iter()
         .find(|view| view.read().worker(id).is_some())
