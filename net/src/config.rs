@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tablao_core::entity::Policy;
 
-use crate::{Error, variables::Variable};
+use crate::{Error, live::Mqtt, variables::Variable};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub rules: Rules,
     /// Files that clients send once and jobs share.
     pub shaman: Shaman,
+    /// The MQTT broker that hears of what happens.
+    pub mqtt: Mqtt,
     /// Values that differ by platform and audience.
     pub variables: BTreeMap<String, Variable>,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             pack_journals: true,
             rules: Rules::default(),
             shaman: Shaman::default(),
+            mqtt: Mqtt::default(),
             variables: crate::variables::defaults(),
         }
     }
@@ -136,6 +139,7 @@ impl Config {
                 "rules.job_fail_percent must be from 1 to 100".to_owned(),
             ));
         }
+        config.mqtt.check().map_err(wrong)?;
         if config.rules.lease_s == 0 || config.rules.task_fail_after_softfail_count == 0 {
             return Err(wrong(
                 "rules.lease_s and rules.task_fail_after_softfail_count must be at least 1"

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod engine;
 mod error;
 pub mod link;
+pub mod live;
 pub mod node;
 pub mod past;
 pub mod past_farms;

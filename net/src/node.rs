@@ -29,6 +29,7 @@ use crate::{
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
+    live::Live,
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
@@ -94,6 +95,8 @@ pub struct Node {
     pub previews: Previews,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
+    /// Who listens to what happens.
+    pub live: Arc<Live>,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -167,6 +170,7 @@ impl Node {
             shaman: crate::shaman::store(&config),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
+            live: Live::new(&config.mqtt),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
@@ -205,7 +209,7 @@ impl Node {
                 }
                 let apply = Request::ApplyConfig {
                     policy: self.config.policy(),
-                    text: toml::to_string(&self.config).unwrap_or_default(),
+                    text: toml::to_string(&self.config.without_secrets()).unwrap_or_default(),
                 };
                 let _ = site.ask(Ask::system(apply)).await?;
                 let name = self.config.manager_name.clone();

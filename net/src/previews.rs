@@ -12,11 +12,14 @@ use std::{
 
 use image::{ImageFormat, imageops::FilterType};
 use tablao_core::JobId;
+use tokio::sync::broadcast;
 
 /// Largest picture a worker may send, in bytes.
 pub const UPLOAD_BYTES_MAX: usize = 25 << 20;
 /// Pictures that may wait; one more is being worked on.
 const WAITING_MAX: usize = 3;
+/// Pictures that somebody who is told of each may be behind.
+const TOLD_MAX: usize = 64;
 /// File name, width and height of each size; each is made from the one before.
 pub const SIZES: [(&str, u32, u32); 3] = [
     ("last-rendered.jpg", 1920, 1080),
@@ -30,6 +33,8 @@ pub struct Previews {
     folder: PathBuf,
     waiting: Arc<Mutex<usize>>,
     newest: Arc<Mutex<Option<JobId>>>,
+    /// Jobs whose picture was written.
+    written: broadcast::Sender<JobId>,
 }
 
 /// There are too many pictures waiting.
@@ -45,6 +50,7 @@ impl Previews {
             folder,
             waiting: Arc::default(),
             newest: Arc::new(Mutex::new(newest)),
+            written: broadcast::Sender::new(TOLD_MAX),
         }
     }
 
@@ -72,6 +78,11 @@ impl Previews {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells of each job whose picture was written, from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<JobId> {
+        self.written.subscribe()
+    }
+
     /// Takes a picture in; it is worked on in the background.
     pub fn take(&self, job: JobId, bytes: Vec<u8>) -> Result<(), QueueFull> {
         {
@@ -84,7 +95,11 @@ impl Previews {
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
             match this.write(job, &bytes) {
-                Ok(()) => *this.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job),
+                Ok(()) => {
+                    *this.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+                    // That nobody listens is no error.
+                    let _ = this.written.send(job);
+                }
                 Err(error) => tracing::warn!(%job, %error, "make a preview"),
             }
             *this.waiting.lock().unwrap_or_else(PoisonError::into_inner) -= 1;

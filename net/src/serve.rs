@@ -40,11 +40,15 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let telling = crate::live::start(&node);
     let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
     let served = tokio::select! {
         () = stop => Served::Asked,
         what = journal_failure(&node) => Served::JournalFailed(what),
     };
+    if served == Served::Asked {
+        telling.end().await;
+    }
     // Open connections hold long polls and event streams: they are closed, not waited for.
     // Whoever was waiting for an answer that did not come asks again.
     server.abort();

@@ -43,7 +43,7 @@ impl TaskLogs {
     }
 
     /// Appends text to an attempt's log. `offset`: where in the attempt's log it belongs, when
-    /// the worker says so.
+    /// the worker says so. Returns how much of the text was there already, in bytes.
     pub fn append(
         &self,
         job: JobId,
@@ -51,9 +51,9 @@ impl TaskLogs {
         attempt: AttemptId,
         offset: Option<u64>,
         text: &str,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         if text.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let folder = self.of_task(job, task);
         fs::create_dir_all(&folder)?;
@@ -61,10 +61,11 @@ impl TaskLogs {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
         let mut bytes = text.as_bytes();
+        let mut known = 0;
         match offset {
             Some(offset) => {
                 // What is there already came before. A gap cannot be filled; it is skipped.
-                let known = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+                known = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
                 bytes = bytes.get(known..).unwrap_or_default();
             }
             None if !text.ends_with('\n') => {
@@ -74,9 +75,10 @@ impl TaskLogs {
             None => {}
         }
         if size + bytes.len() as u64 > ATTEMPT_BYTES_MAX {
-            return Ok(());
+            return Ok(text.len());
         }
-        file.write_all(bytes)
+        file.write_all(bytes)?;
+        Ok(known.min(text.len()))
     }
 
     /// The attempts' files of a task, oldest first.

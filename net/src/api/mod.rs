@@ -20,5 +20,6 @@ pub fn router(node: SharedNode) -> Router {
         .merge(replication::router())
         .merge(system::router(&node))
         .merge(dashboard::router())
+        .merge(crate::live::router(&node))
         .with_state(node)
 }

@@ -9,7 +9,7 @@ mod attempts;
 mod etag;
 mod event_json;
 mod events;
-mod feed;
+pub(crate) mod feed;
 mod frames;
 mod jobs;
 mod logs;
