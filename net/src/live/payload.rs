@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 use tablao_core::{JobId, JobStatus, TagId, TaskId, TaskStatus, Timestamp, WorkerId, WorkerStatus};
-use tablao_projections::{ReadModel, TagRow, TaskView};
+use tablao_projections::{ReadModel, TaskView};
 
 use super::topic::Topic;
 use crate::{
@@ -73,8 +73,8 @@ pub(crate) struct JobUpdate {
 /// What became of a job's status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum JobChange {
-    /// It is new.
-    New,
+    /// It is new, with this one.
+    New(JobStatus),
     /// It changed.
     Status(JobStatus, JobStatus),
     /// It is what it was; something else changed.
@@ -92,7 +92,7 @@ impl JobUpdate {
         let row = model.job(id)?;
         let state = &model.farm().jobs().get(&id)?.state;
         let (before, status) = match change {
-            JobChange::New => (None, state.status),
+            JobChange::New(status) => (None, status),
             JobChange::Status(before, after) => (Some(before), after),
             // A client takes an update without a former status for a new job.
             JobChange::Other => (Some(state.status), state.status),
@@ -291,12 +291,12 @@ pub(crate) struct WorkerTagUpdate {
 }
 
 impl WorkerTagUpdate {
-    pub(crate) fn new(row: &TagRow) -> Self {
+    pub(crate) fn new(id: TagId, name: &str, description: &str) -> Self {
         Self {
             tag: WorkerTag {
-                id: row.id.to_string(),
-                name: row.name.clone(),
-                description: row.description.clone(),
+                id: id.to_string(),
+                name: name.to_owned(),
+                description: description.to_owned(),
             },
             was_deleted: None,
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tablao_core::{
-    Event, JobId, JobStatus, Recorded, TaskStatus, Timestamp, WorkerId, WorkerStatus,
+    Detail, Event, JobId, JobStatus, Recorded, TagId, TaskStatus, Timestamp, WorkerId, WorkerStatus,
 };
 use tablao_projections::ReadModel;
 
@@ -68,7 +68,7 @@ impl Telling {
         match &recorded.event {
             Event::JobReady(facts) => {
                 self.status_may_differ = true;
-                self.job(model, interest, facts.job, JobChange::New);
+                self.job(model, interest, facts.job, JobChange::New(facts.status));
             }
             Event::JobStatusChanged(facts) => {
                 self.status_may_differ = true;
@@ -139,8 +139,8 @@ impl Telling {
                 self.workers.insert(facts.worker);
             }
 
-            Event::TagCreated(facts) => self.tag(model, interest, facts.tag),
-            Event::TagChanged(facts) => self.tag(model, interest, facts.tag),
+            Event::TagCreated(facts) => self.tag(interest, facts.tag, &recorded.detail),
+            Event::TagChanged(facts) => self.tag(interest, facts.tag, &recorded.detail),
             Event::TagDeleted(facts) => {
                 if interest.everything || interest.worker_tags {
                     let update = WorkerTagUpdate::deleted(facts.tag);
@@ -218,7 +218,7 @@ impl Telling {
         if interest.everything || interest.jobs {
             let refresh = match change {
                 JobChange::Status(_, to) => refreshes_tasks(to),
-                JobChange::New | JobChange::Other => false,
+                JobChange::New(_) | JobChange::Other => false,
             };
             self.say_job(model, job, change, refresh || was_to_refresh);
         }
@@ -301,11 +301,14 @@ impl Telling {
         }
     }
 
-    fn tag(&mut self, model: &ReadModel, interest: &Interest, tag: tablao_core::TagId) {
-        if (interest.everything || interest.worker_tags)
-            && let Some(row) = model.tag(tag)
-        {
-            let update = WorkerTagUpdate::new(row);
+    /// As the record has it: the tag may be gone by now.
+    fn tag(&mut self, interest: &Interest, tag: TagId, detail: &Detail) {
+        let (name, description) = match detail {
+            Detail::Named(named) => (&*named.name, &*named.description),
+            _ => ("", ""),
+        };
+        if interest.everything || interest.worker_tags {
+            let update = WorkerTagUpdate::new(tag, name, description);
             self.say(Topic::WorkerTags, Payload::WorkerTag(update));
         }
     }
@@ -341,7 +344,7 @@ pub(crate) fn since(
         .filter_map(|row| WorkerUpdate::new(model, row.id, None, None, seen.last_seen(row.id)));
     let workers = workers.map(|update| (Topic::Workers, Payload::Worker(Box::new(update))));
     let tags = (model.tags()).filter(|row| row.updated >= moment);
-    let tags = tags.map(|row| (Topic::WorkerTags, Payload::WorkerTag(WorkerTagUpdate::new(row))));
+    let tags = tags.map(|row| (Topic::WorkerTags, Payload::WorkerTag(WorkerTagUpdate::new(row.id, &row.name, &row.description))));
     (jobs.chain(workers).chain(tags))
         .map(|(topic, payload)| Message { topic, payload })
         .collect()
