@@ -539,6 +539,11 @@ facts! {
         /// The numbers that the rules read.
         policy: Policy,
     }
+    /// Configuration took effect that no rule reads.
+    ConfigNoted {
+        /// BLAKE3 of its text.
+        text: [u8; 32],
+    }
     /// The beginning of this journal is retired: a saved state stands in for it.
     BaselineTaken {
         /// The first position that it does not cover.

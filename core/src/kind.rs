@@ -6,8 +6,8 @@
 
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
-    ConfigApplied, Decision, DetailErased, FailuresCleared, FramePublished, FrameSkipped,
-    JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobPlaced,
+    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
+    FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobPlaced,
     JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
     JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
     OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
@@ -129,6 +129,7 @@ kinds! {
     3 v 1 ConfigApplied Named Changes,
     4 v 1 BaselineTaken None History,
     5 v 1 DetailErased Reason History,
+    6 v 1 ConfigNoted Named History,
 
     10 v 1 JobAccepted Job Changes,
     11 v 1 TasksAdded Tasks Changes,

@@ -144,6 +144,12 @@ requests! {
         text: String,
     },
 
+    3 /// Configuration takes effect that no rule reads.
+    NoteConfig {
+        /// The configuration as text, secrets left out.
+        text: String,
+    },
+
     10 /// A whole job that fits one decision.
     SubmitJob {
         /// The job and all of its tasks.

@@ -82,6 +82,9 @@ fn control(ride: &mut Ride) {
             },
             text: "blocklist_threshold = 1".to_owned(),
         },
+        Request::NoteConfig {
+            text: "manager_name = \"Night\"".to_owned(),
+        },
         Request::NoteBaseline {
             next: Lsn::new(2),
             state: [4; 32],

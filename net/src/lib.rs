@@ -25,6 +25,7 @@ pub mod records;
 pub mod retention;
 pub mod secrets;
 pub mod serve;
+pub mod setup;
 pub mod shaman;
 pub mod submission;
 pub mod task_logs;

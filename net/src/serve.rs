@@ -42,6 +42,7 @@ pub async fn serve(
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let telling = crate::live::start(&node);
     let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
+    let following = tokio::spawn(crate::config::watch::follow(Arc::clone(&node)));
     let served = tokio::select! {
         () = stop => Served::Asked,
         what = journal_failure(&node) => Served::JournalFailed(what),
@@ -53,6 +54,7 @@ pub async fn serve(
     // Whoever was waiting for an answer that did not come asks again.
     server.abort();
     collecting.abort();
+    following.abort();
     served
 }
 

@@ -37,7 +37,9 @@ impl ReadModel {
             Event::Decision(_) => {}
             // The farm has the journal's identity and term; nothing of them is words.
             Event::JournalOpened(_) | Event::TermStarted(_) => {}
-            Event::ConfigApplied(_) => self.config_text = named(&recorded.detail).description,
+            Event::ConfigApplied(_) | Event::ConfigNoted(_) => {
+                self.config_text = named(&recorded.detail).description;
+            }
 
             Event::JobAccepted(facts) => {
                 let sequence = self.farm.jobs()[&facts.facts.job].state.sequence;

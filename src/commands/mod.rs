@@ -4,6 +4,7 @@
 mod backup;
 mod bench;
 mod completions;
+mod config;
 mod demo;
 mod farm;
 mod frames;
@@ -16,6 +17,7 @@ mod listing;
 mod records;
 mod replay;
 mod settings;
+mod setup;
 mod shaman;
 mod submit;
 mod tasks;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Restore(backup::Restore),
     Replay(replay::Replay),
     Shaman(shaman::Shaman),
+    Setup(setup::Setup),
+    Config(config::Config),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -70,6 +74,8 @@ impl Command {
             Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Shaman(command) => command.run(),
+            Self::Setup(command) => command.run(),
+            Self::Config(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }

@@ -164,6 +164,8 @@ impl Farm {
             Event::AttemptEnded(facts) => self.attempt_ended(recorded, facts),
             // History: the journal changed its shape, the farm did not.
             Event::BaselineTaken(_) | Event::DetailErased(_) => {}
+            // History: no rule reads what changed.
+            Event::ConfigNoted(_) => {}
             // History: it says that something arrived too late and changed nothing.
             Event::LateReportNoted(_) => {}
 

@@ -87,6 +87,7 @@ impl Farm {
                 manager,
             } => plan.open_journal(build, *incarnation, *clean, *manager),
             Request::ApplyConfig { policy, text } => plan.apply_config(policy, text),
+            Request::NoteConfig { text } => plan.note_config(text),
 
             Request::SubmitJob { job } => plan.submit_job(job, true)?,
             Request::AcceptJob { job } => plan.submit_job(job, false)?,

@@ -392,6 +392,7 @@ fn control() -> Vec<Event> {
             },
         }
         .into(),
+        ConfigNoted { text: [0xc0; 32] }.into(),
         BaselineTaken {
             next: Lsn::new(70_001),
             state: [0xba; 32],

@@ -9,7 +9,6 @@ mod farm_status;
 mod follower;
 mod mqtt;
 mod mqtt_queue;
-mod mqtt_settings;
 mod payload;
 mod rooms;
 mod socketio;
@@ -34,10 +33,10 @@ use self::{
     rooms::Rooms,
     topic::Topic,
 };
-use crate::{clock, node::SharedNode};
+use crate::{clock, config::Mqtt, node::SharedNode};
 
 pub(crate) use farm_status::of as farm_status;
-pub use mqtt_settings::{Mqtt, Secret};
+pub(crate) use mqtt::check as check_broker;
 pub(crate) use socketio::router;
 
 /// At the end, those who listen get this long to take what was said last.
@@ -57,7 +56,7 @@ impl Live {
     pub fn new(mqtt: &Mqtt) -> Arc<Self> {
         Arc::new(Self {
             rooms: Rooms::new(),
-            broker: mqtt.is_in_use().then(|| Arc::new(Queue::new())),
+            broker: (mqtt.enabled && !mqtt.broker.is_empty()).then(|| Arc::new(Queue::new())),
             status_told: AtomicBool::new(false),
         })
     }
@@ -117,7 +116,7 @@ pub fn start(node: &SharedNode) -> Tasks {
     live.life_cycle("manager-startup");
     let mut running = vec![tokio::spawn(follower::run(Arc::clone(node))).abort_handle()];
     if let Some(queue) = &live.broker {
-        let mqtt = mqtt::run(node.config.mqtt.clone(), Arc::clone(queue));
+        let mqtt = mqtt::run(node.in_force().config.mqtt.clone(), Arc::clone(queue));
         running.push(tokio::spawn(mqtt).abort_handle());
     }
     Tasks {

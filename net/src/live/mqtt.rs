@@ -14,7 +14,8 @@ use rumqttc::{
     },
 };
 
-use super::{mqtt_queue::Queue, mqtt_settings::Mqtt};
+use super::mqtt_queue::Queue;
+use crate::config::Mqtt;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Messages on their way to the broker at a time.
@@ -25,12 +26,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const HELD_WELL: Duration = Duration::from_secs(60);
 const PORT: u16 = 1883;
 
+/// What is wrong with a broker's address, if anything is.
+pub(crate) fn check(settings: &Mqtt) -> Result<(), String> {
+    options(settings).map(|_| ())
+}
+
 /// How the library is to connect.
-pub(super) fn options(settings: &Mqtt) -> Result<MqttOptions, String> {
+fn options(settings: &Mqtt) -> Result<MqttOptions, String> {
     let broker = &settings.broker;
-    let wrong = || {
-        format!("mqtt.broker is {broker:?}: write tcp://host:1883 or ws://host:9001 there")
-    };
+    let wrong = || format!("{broker:?} is no address of a broker");
     let url = reqwest::Url::parse(broker).map_err(|_| wrong())?;
     let host = url.host_str().filter(|host| !host.is_empty());
     let host = host.ok_or_else(wrong)?;
@@ -49,7 +53,7 @@ pub(super) fn options(settings: &Mqtt) -> Result<MqttOptions, String> {
     };
     options.set_keep_alive(KEEP_ALIVE).set_clean_start(true);
     if !settings.username.is_empty() {
-        options.set_credentials(&settings.username, settings.password.reveal());
+        options.set_credentials(&settings.username, &settings.password);
     }
     Ok(options)
 }
@@ -132,6 +136,44 @@ async fn attend(
             Ok(Event::Outgoing(Outgoing::Publish(packet))) => queue.went_as(packet),
             Ok(_) => {}
             Err(error) => return error.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mistyped address is told when the file is read, not found out from silence.
+    #[test]
+    fn a_broker_that_cannot_be_is_refused() {
+        let checked = |broker: &str| {
+            check(&Mqtt {
+                enabled: true,
+                broker: broker.to_owned(),
+                ..Mqtt::default()
+            })
+        };
+        for good in [
+            "tcp://farm:1883",
+            "tcp://farm",
+            "mqtt://[::1]:1883",
+            "ws://farm:9001/mqtt",
+        ] {
+            assert_eq!(checked(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "farm:1883",
+            "tcp://",
+            "http://farm",
+            "mqtts://farm",
+            "tcp://farm:port",
+        ] {
+            let refused = checked(bad);
+            assert!(
+                refused.as_ref().is_err_and(|why| why.contains(bad)),
+                "{refused:?}"
+            );
         }
     }
 }

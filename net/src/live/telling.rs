@@ -179,6 +179,7 @@ impl Telling {
             | Event::Decision(_)
             | Event::JournalOpened(_)
             | Event::ConfigApplied(_)
+            | Event::ConfigNoted(_)
             | Event::BaselineTaken(_)
             | Event::DetailErased(_) => {}
         }

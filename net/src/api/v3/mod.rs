@@ -5,6 +5,7 @@
 
 mod assigned;
 mod body;
+mod configuration;
 mod error;
 mod jobs;
 mod meta;
@@ -19,8 +20,10 @@ mod worker_task;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request, State},
     http::{Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::Response,
     routing::{any, delete, get, post},
 };
 
@@ -32,20 +35,35 @@ pub use worker_auth::WorkerIdentity;
 
 /// Routes under `/api/v3`.
 pub fn router(node: &SharedNode) -> Router<SharedNode> {
-    let body_bytes_max = node.config.body_bytes_max;
     let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
         .route("/api/v3/version", get(meta::version))
         .route("/api/v3/status", get(meta::status))
-        .route("/api/v3/configuration", get(meta::configuration))
+        .route("/api/v3/configuration", get(configuration::configuration))
+        .route(
+            "/api/v3/configuration/file",
+            get(configuration::file).put(configuration::put_file),
+        )
+        .route(
+            "/api/v3/configuration/check/shared-storage",
+            post(configuration::check_shared_storage),
+        )
+        .route(
+            "/api/v3/configuration/check/blender",
+            get(configuration::blenders).post(configuration::check_one_blender),
+        )
+        .route(
+            "/api/v3/configuration/setup-assistant",
+            post(configuration::save_setup),
+        )
         .route(
             "/api/v3/configuration/variables/{audience}/{platform}",
-            get(meta::variables),
+            get(configuration::variables),
         )
         .route(
             "/api/v3/configuration/shared-storage/{audience}/{platform}",
-            get(meta::shared_storage),
+            get(configuration::shared_storage),
         )
         .route("/api/v3/worker/register-worker", post(worker::register))
         .route("/api/v3/worker/sign-on", post(worker::sign_on))
@@ -119,7 +137,16 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         )
         .method_not_allowed_fallback(no_such_method)
         .route("/api/v3/{*rest}", any(no_such_route))
-        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(
+            SharedNode::clone(node),
+            limit_body,
+        ))
+}
+
+/// Bounds what a request may bring by the configuration of this moment.
+async fn limit_body(State(node): State<SharedNode>, mut request: Request, next: Next) -> Response {
+    DefaultBodyLimit::max(node.in_force().config.body_bytes_max).apply(&mut request);
+    next.run(request).await
 }
 
 async fn no_such_route(uri: Uri) -> Problem {
