@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod digest;
+pub mod discovery;
 pub mod disk;
 pub mod engine;
 mod error;

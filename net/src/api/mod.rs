@@ -21,5 +21,6 @@ pub fn router(node: SharedNode) -> Router {
         .merge(system::router(&node))
         .merge(dashboard::router())
         .merge(crate::live::router(&node))
+        .merge(crate::discovery::router())
         .with_state(node)
 }
