@@ -162,6 +162,18 @@ facts! {
         job: JobId,
     }
 
+    /// A job of another farm is here as it stood there.
+    JobImported {
+        /// The job.
+        job: JobId,
+        /// Its status from now on.
+        status: JobStatus,
+        /// Workers that failed tasks there, with inclusive ranges of task numbers.
+        failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
+        /// Workers that ran tasks last there, with inclusive ranges of task numbers.
+        last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
+    }
+
     /// Tasks changed status together.
     TasksChanged {
         /// The job.

@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod disk;
 pub mod engine;
 mod error;
+pub mod import;
 pub mod link;
 pub mod live;
 pub mod node;

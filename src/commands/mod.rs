@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod farm;
 mod frames;
+mod import;
 mod jobs;
 mod journal;
 mod journal_note;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Replay(replay::Replay),
     Shaman(shaman::Shaman),
     Setup(setup::Setup),
+    Import(import::Import),
     Config(config::Config),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -75,6 +77,7 @@ impl Command {
             Self::Replay(command) => command.run(),
             Self::Shaman(command) => command.run(),
             Self::Setup(command) => command.run(),
+            Self::Import(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),

@@ -73,6 +73,7 @@ impl Farm {
                     self.refresh_lanes(waiting);
                 }
             }
+            Event::JobImported(facts) => self.job_imported(recorded, facts),
             Event::JobAbandoned(facts) => {
                 self.change_job(recorded, facts.job, |job| {
                     job.state.status = crate::JobStatus::Failed;

@@ -148,6 +148,11 @@ impl Telling {
                 }
             }
 
+            // It was another Manager's, as the tasks then say, and is new here.
+            Event::JobImported(facts) => {
+                self.status_may_differ = true;
+                self.job(model, interest, facts.job, JobChange::New(facts.status));
+            }
             // A job is told of when all of it is there, and one that never was is not.
             Event::JobAccepted(_) | Event::TasksAdded(_) | Event::JobAbandoned(_) => {}
             // Flamenco's clients know no holds, epochs, lists of failures or blocked workers in

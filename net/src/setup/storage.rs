@@ -3,10 +3,10 @@
 
 use std::{fs, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What came of looking at a folder, in the shape of Flamenco's API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCheck {
     /// The path that was looked at.
     pub path: String,

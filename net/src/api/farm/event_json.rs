@@ -115,6 +115,7 @@ impl Concerns {
             }
             Event::JobReady(facts) => Self::job(facts.job),
             Event::JobAbandoned(facts) => Self::job(facts.job),
+            Event::JobImported(facts) => Self::job(facts.job),
             Event::JobStatusChanged(facts) => Self::job(facts.job),
             Event::JobPriorityChanged(facts) => Self::job(facts.job),
             Event::JobTagChanged(facts) => Self::job(facts.job),

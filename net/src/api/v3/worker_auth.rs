@@ -97,7 +97,7 @@ impl FromRequestParts<SharedNode> for WorkerIdentity {
                 .get(&id)
                 .is_some_and(|worker| !worker.deleted)
         });
-        if !known || !node.secrets.check(id.uuid(), secret) {
+        if !known || !node.secrets.check(id.uuid(), secret).await {
             return Err(forbidden());
         }
         node.saw(id);
