@@ -127,7 +127,10 @@ struct Found {
 async fn first_that_answers(known: Option<String>, probe: Probe) -> Found {
     let began = Instant::now();
     let mut at_hand: Vec<Candidate> = Vec::new();
-    at_hand.extend(known.map(|url| Candidate { url, how: How::Known }));
+    at_hand.extend(known.map(|url| Candidate {
+        url,
+        how: How::Known,
+    }));
     at_hand.push(Candidate {
         url: ON_THIS_MACHINE.to_owned(),
         how: How::OnThisMachine,

@@ -121,10 +121,7 @@ mod tests {
     #[test]
     fn the_best_address_comes_first_and_only_where_somebody_listens() {
         assert_eq!(texts("0.0.0.0:8080"), "198.51.100.7 127.0.0.1");
-        assert_eq!(
-            texts("[::]:8080"),
-            "198.51.100.7 2001:db8::7 127.0.0.1 ::1"
-        );
+        assert_eq!(texts("[::]:8080"), "198.51.100.7 2001:db8::7 127.0.0.1 ::1");
         assert_eq!(texts("198.51.100.7:8080"), "198.51.100.7");
         let lonely = [own("169.254.3.4", "255.255.0.0")];
         let listening = "0.0.0.0:8080".parse().unwrap();

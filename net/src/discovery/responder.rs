@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The socket of UPnP's discovery: hears searches, answers neighbours, announces and says goodbye.
 //!
-//! One socket for all interfaces; they are looked at anew each minute, because cables are plugged
+//! One socket for all interfaces; they are looked at anew now and then, because cables are plugged
 //! in and addresses change. Trouble is told once and costs the farm nothing.
 
 use std::{
@@ -27,7 +27,10 @@ use super::{
 const FIRST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// Then before the last announcement ends to hold.
 const EVERY: Duration = Duration::from_secs(55 * 60);
-const LOOK_AT_INTERFACES: Duration = Duration::from_secs(60);
+/// Interfaces are looked at after this pause at first, because a machine that just started may get
+/// its addresses later, then after twice as long each time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// Answers that wait for their time. A search that comes when there are more is repeated anyway.
 const WAITING_MAX: usize = 256;
 /// Announcements go no further than UPnP says.
@@ -82,14 +85,15 @@ impl Responder {
         let began = Instant::now();
         let mut announcements = FIRST.into_iter();
         let mut announce_at = began + announcements.next().unwrap_or(EVERY);
-        let mut look_at = began;
+        let (mut look_at, mut look_again) = (began, LOOK_AGAIN);
         let mut datagram = [0; 2048];
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = tokio::time::sleep_until(look_at) => {
                     self.look_at_interfaces();
-                    look_at = Instant::now() + LOOK_AT_INTERFACES;
+                    look_at = Instant::now() + look_again;
+                    look_again = (look_again * 2).min(LOOK_AGAIN_MAX);
                 }
                 () = tokio::time::sleep_until(announce_at) => {
                     self.announce();

@@ -124,7 +124,11 @@ mod tests {
             assert_eq!(search.within, Duration::from_secs(3));
             let now = jiff::Timestamp::from_second(1_000_000_000).unwrap();
             let answer = answer(&search, "198.51.100.7".parse().unwrap(), 8080, now);
-            let target = if target == "ssdp:all" { SERVICE } else { target };
+            let target = if target == "ssdp:all" {
+                SERVICE
+            } else {
+                target
+            };
             for line in [
                 format!("ST: {target}"),
                 format!("USN: uuid:{DEVICE}::urn:flamenco:manager:0"),

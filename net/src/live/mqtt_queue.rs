@@ -157,7 +157,9 @@ mod tests {
 
     fn put(queue: &Queue, topics: impl IntoIterator<Item = Topic>) {
         for topic in topics {
-            let payload = Payload::LifeCycle(LifeCycle { kind: "manager-startup" });
+            let payload = Payload::LifeCycle(LifeCycle {
+                kind: "manager-startup",
+            });
             queue.put(&Message { topic, payload });
         }
     }

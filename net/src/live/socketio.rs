@@ -132,8 +132,8 @@ impl Subscription {
 }
 
 fn subscription(live: &Live, id: ListenerId, wanted: serde_json::Value) -> Result<(), String> {
-    let wanted: Subscription = serde_json::from_value(wanted)
-        .map_err(|error| format!("not a subscription: {error}"))?;
+    let wanted: Subscription =
+        serde_json::from_value(wanted).map_err(|error| format!("not a subscription: {error}"))?;
     let topics = wanted.topics()?;
     match wanted.op {
         Operation::Subscribe => (live.rooms.subscribe(id, &topics))

@@ -337,11 +337,7 @@ fn refreshes_tasks(to: JobStatus) -> bool {
 }
 
 /// For somebody who missed messages: what changed since a moment, as it is now.
-pub(crate) fn since(
-    model: &ReadModel,
-    moment: Timestamp,
-    seen: &impl LastSeen,
-) -> Vec<Message> {
+pub(crate) fn since(model: &ReadModel, moment: Timestamp, seen: &impl LastSeen) -> Vec<Message> {
     let jobs = (model.jobs()).filter(|row| row.updated >= moment);
     let jobs = jobs.filter_map(|row| JobUpdate::new(model, row.id, JobChange::Other, true));
     let jobs = jobs.map(|update| (Topic::Jobs, Payload::Job(Box::new(update))));
@@ -350,7 +346,12 @@ pub(crate) fn since(
         .filter_map(|row| WorkerUpdate::new(model, row.id, None, None, seen.last_seen(row.id)));
     let workers = workers.map(|update| (Topic::Workers, Payload::Worker(Box::new(update))));
     let tags = (model.tags()).filter(|row| row.updated >= moment);
-    let tags = tags.map(|row| (Topic::WorkerTags, Payload::WorkerTag(WorkerTagUpdate::new(row.id, &row.name, &row.description))));
+    let tags = tags.map(|row| {
+        (
+            Topic::WorkerTags,
+            Payload::WorkerTag(WorkerTagUpdate::new(row.id, &row.name, &row.description)),
+        )
+    });
     (jobs.chain(workers).chain(tags))
         .map(|(topic, payload)| Message { topic, payload })
         .collect()
