@@ -174,16 +174,24 @@ enum Place {
     /// A data directory on this one.
     Here(PathBuf),
     /// A Manager's.
-    There(Box<Farm>),
+    There(Box<Farm>, tokio::runtime::Runtime),
 }
 
 impl Place {
     fn of(asked: &Setup) -> anyhow::Result<Self> {
         Ok(match &asked.url {
-            Some(url) => Self::There(Box::new(Farm::new(&Address {
-                url: url.clone(),
-                token: asked.token.clone(),
-            })?)),
+            Some(url) => {
+                let farm = Farm::new(&Address {
+                    url: url.clone(),
+                    token: asked.token.clone(),
+                })?;
+                // One for all questions: connections belong to the one that made them.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .context("start the runtime")?;
+                Self::There(Box::new(farm), runtime)
+            }
             None => Self::Here(asked.data.clone()),
         })
     }
@@ -191,7 +199,7 @@ impl Place {
     fn name(&self) -> String {
         match self {
             Self::Here(data) => data.join(FILE_NAME).display().to_string(),
-            Self::There(farm) => format!("the configuration of {}", farm.base()),
+            Self::There(farm, _) => format!("the configuration of {}", farm.base()),
         }
     }
 
@@ -203,16 +211,16 @@ impl Place {
                 let whole = whole.and_then(|path| path.to_str().map(str::to_owned));
                 whole.unwrap_or_else(|| folder.to_owned())
             }
-            Self::Here(_) | Self::There(_) => folder.to_owned(),
+            Self::Here(_) | Self::There(..) => folder.to_owned(),
         }
     }
 
     fn check_storage(&self, folder: &str) -> anyhow::Result<PathCheck> {
         match self {
             Self::Here(data) => Ok(setup::check_storage(folder, data)),
-            Self::There(farm) => {
+            Self::There(farm, runtime) => {
                 let path = "/api/v3/configuration/check/shared-storage";
-                let answer = block_on(farm.post(path, &json!({ "path": folder })))?;
+                let answer = runtime.block_on(farm.post(path, &json!({ "path": folder })))?;
                 serde_json::from_value(answer).context("read the Manager's answer")
             }
         }
@@ -221,9 +229,9 @@ impl Place {
     fn check_blender(&self, command: &str) -> anyhow::Result<BlenderCheck> {
         match self {
             Self::Here(_) => block_on(async { Ok(setup::check_blender(command).await) }),
-            Self::There(farm) => {
+            Self::There(farm, runtime) => {
                 let path = "/api/v3/configuration/check/blender";
-                let answer = block_on(farm.post(path, &json!({ "path": command })))?;
+                let answer = runtime.block_on(farm.post(path, &json!({ "path": command })))?;
                 serde_json::from_value(answer).context("read the Manager's answer")
             }
         }
@@ -232,8 +240,9 @@ impl Place {
     fn find_blender(&self) -> anyhow::Result<Vec<BlenderCheck>> {
         match self {
             Self::Here(_) => block_on(async { Ok(setup::find_blender().await) }),
-            Self::There(farm) => {
-                let answer = block_on(farm.get("/api/v3/configuration/check/blender", &[]))?;
+            Self::There(farm, runtime) => {
+                let answer =
+                    runtime.block_on(farm.get("/api/v3/configuration/check/blender", &[]))?;
                 serde_json::from_value(answer).context("read the Manager's answer")
             }
         }
@@ -246,10 +255,10 @@ impl Place {
                     .map_err(|what| Exit::new(Code::Failed, what))?;
                 setup::save(&choice, &data.join(FILE_NAME))?;
             }
-            Self::There(farm) => {
+            Self::There(farm, runtime) => {
                 let body = json!({ "storageLocation": storage, "blenderExecutable": blender });
                 let path = "/api/v3/configuration/setup-assistant";
-                block_on(farm.post(path, &body))?;
+                runtime.block_on(farm.post(path, &body))?;
             }
         }
         Ok(())
