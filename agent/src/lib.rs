@@ -9,6 +9,7 @@
 mod blender;
 mod client;
 mod commands;
+pub mod discovery;
 mod durable;
 mod error;
 mod frames;

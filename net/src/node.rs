@@ -31,6 +31,7 @@ use crate::{
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     foreign_frames::ForeignFrames,
     link::{Link, Mirrors, Site},
+    live::Live,
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
@@ -98,6 +99,8 @@ pub struct Node {
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
+    /// Who listens to what happens.
+    pub live: Arc<Live>,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -165,6 +168,7 @@ impl Node {
             logs: TaskLogs::new(data.path("logs")),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
+            live: Live::new(&settings.now().config.mqtt),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),

@@ -37,6 +37,14 @@ pub(super) fn values(config: &Config, lines: &Lines<'_>, findings: &mut Vec<Find
             "MQTT is enabled and there is no broker",
             "write its address, such as \"tcp://localhost:1883\"",
         );
+    } else if config.mqtt.enabled
+        && let Err(what) = crate::live::check_broker(&config.mqtt)
+    {
+        checker.error(
+            &["mqtt", "broker"],
+            &what,
+            "write tcp://host:1883, or ws://host:9001 for MQTT over WebSocket",
+        );
     }
 }
 

@@ -246,11 +246,14 @@ pub(super) async fn task_update(
     {
         let logs = node.logs.clone();
         let offset = extension.log_offset;
-        let written =
-            tokio::task::spawn_blocking(move || logs.append(job, task, attempt, offset, &log))
-                .await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::warn!(%task, ?written, "write a task log");
+        let written = tokio::task::spawn_blocking(move || {
+            let known = logs.append(job, task, attempt, offset, &log)?;
+            Ok::<_, std::io::Error>((known, log))
+        })
+        .await;
+        match written {
+            Ok(Ok((known, log))) => node.live.log(task, log.get(known..).unwrap_or(&log)),
+            other => tracing::warn!(%task, ?other, "write a task log"),
         }
     }
     let report = Report {
