@@ -28,6 +28,7 @@ use crate::{
     config::{InForce, Settings},
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
+    foreign_frames::ForeignFrames,
     link::{Link, Mirrors, Site},
     past_farms::PastFarms,
     previews::Previews,
@@ -90,6 +91,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// Frames that the logs of Flamenco's workers tell of.
+    pub foreign_frames: ForeignFrames,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
@@ -162,6 +165,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            foreign_frames: ForeignFrames::default(),
             past_farms: PastFarms::default(),
             settings,
             data,
