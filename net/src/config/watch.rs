@@ -27,7 +27,7 @@ pub(crate) async fn follow(node: Arc<Node>) {
     let mut hangup = hangup();
     loop {
         // At once the first time: it may have changed before it was watched.
-        // What is wrong with it was told where it was read.
+        // What is wrong with it is told where it is read.
         if let Ok(true) = node.reload_config().await {
             tracing::info!("the configuration changed and is in use");
         }

@@ -259,7 +259,8 @@ fn installed() -> Vec<PathBuf> {
     Vec::new()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
