@@ -29,6 +29,7 @@ use crate::{
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
+    foreign_frames::ForeignFrames,
     link::{Link, Mirrors, Site},
     past_farms::PastFarms,
     previews::Previews,
@@ -91,6 +92,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// Frames that the logs of Flamenco's workers tell of.
+    pub foreign_frames: ForeignFrames,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -165,6 +168,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            foreign_frames: ForeignFrames::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

@@ -58,7 +58,7 @@ pub fn on_this_machine(config: &Config, data: &std::path::Path) -> Vec<Finding> 
     let checked = check_storage(&path, data);
     if !checked.is_usable {
         findings.push(Finding {
-            level: Level::Error,
+            level: Level::Wrong,
             line: None,
             key: "shared_storage_path".to_owned(),
             what: checked.cause,
@@ -81,6 +81,10 @@ impl Checker<'_> {
 
     fn error(&mut self, path: &[&str], what: &str, hint: &str) {
         self.say(Level::Error, path, what, hint);
+    }
+
+    fn wrong(&mut self, path: &[&str], what: &str, hint: &str) {
+        self.say(Level::Wrong, path, what, hint);
     }
 
     fn warning(&mut self, path: &[&str], what: &str, hint: &str) {
@@ -176,9 +180,12 @@ impl Checker<'_> {
                 }
             }
             if variable.is_twoway && value.value.trim_end_matches(['/', '\\']).is_empty() {
-                self.error(
+                self.wrong(
                     path,
-                    &format!("{:?} would stand for every path", value.value),
+                    &format!(
+                        "{:?} would stand for every path, so it stands for none",
+                        value.value
+                    ),
                     "a two-way variable is a folder: write its whole path",
                 );
             }
@@ -241,7 +248,7 @@ impl Checker<'_> {
                     collapses_into(&b.value, &a.value),
                 );
                 if within && around {
-                    self.error(
+                    self.wrong(
                         &["variables", other_name],
                         &format!("it has the folder {:?}, as {name} has", b.value),
                         "one folder can have one variable: remove one of them",
