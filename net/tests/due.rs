@@ -630,3 +630,43 @@ fn a_lost_worker_that_asks_is_found() {
     farm.says(WORKER, W::Awake);
     assert!(farm.next_task(WORKER).is_some());
 }
+
+/// Protects a person's word from other workers' boundaries, and a farm from a decision that is
+/// too large for the journal: many workers sleep at the same hours, one at others.
+#[test]
+fn many_workers_with_schedules() {
+    const MANY: u128 = 1200;
+    let mut farm = Farm::new("2026-07-03T20:00:00Z");
+    farm.patient();
+    farm.register(WORKER, Protocol::Flamenco);
+    let many: Vec<WorkerId> = (0..MANY)
+        .map(|n| WorkerId::new(Uuid::from_u128(1000 + n)))
+        .collect();
+    let midnight = SleepSchedule {
+        start_minute: 0,
+        ..nightly("UTC", 0)
+    };
+    for &worker in &many {
+        farm.register(worker, Protocol::Flamenco);
+        let schedule = Some(midnight.clone());
+        farm.ask(Request::SetWorkerSchedule { worker, schedule });
+    }
+    farm.wait_until("2026-07-03T23:00:00Z");
+    farm.set_schedule(Some(nightly("UTC", 0)));
+    assert_eq!(farm.pending(), Some((W::Asleep, true, BY_SCHEDULE)));
+    farm.wish(W::Awake);
+    farm.wait_until("2026-07-03T23:59:59Z");
+    let before = farm.records.len();
+    farm.wait(1);
+    assert_eq!(farm.pending(), None, "its boundary was before the wish");
+    let asked = |farm: &mut Farm, worker: &WorkerId| {
+        let pending = farm.engine().farm().workers()[worker].pending;
+        pending.map(|pending| pending.status)
+    };
+    for worker in &many {
+        assert_eq!(asked(&mut farm, worker), Some(W::Asleep));
+    }
+    let decisions = farm.records[before..].iter();
+    let decisions = decisions.filter(|record| matches!(record.event, Event::Decision(_)));
+    assert_eq!(decisions.count(), 3, "five hundred at a time");
+}

@@ -68,6 +68,30 @@ enum Verb {
         #[arg(long)]
         lazy: bool,
     },
+    /// Show when a worker sleeps, or set it.
+    ///
+    /// Example: tablao workers schedule render-07 --from 22:00 --to 06:00 --days mo,tu,we,th
+    Schedule {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// Falls asleep at this time of day; without it, at midnight.
+        #[arg(long, value_name = "HH:MM")]
+        from: Option<String>,
+        /// Wakes at this time; before the other one it means the next day. Without it, at midnight.
+        #[arg(long, value_name = "HH:MM")]
+        to: Option<String>,
+        /// Days on which it falls asleep: mo tu we th fr sa su, separated by commas. Without them,
+        /// every day.
+        #[arg(long, value_name = "DAYS")]
+        days: Option<String>,
+        /// Time zone of these times, as Europe/Amsterdam; the Manager's own if there is none.
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// Keep the schedule, but let nothing follow from it.
+        #[arg(long)]
+        off: bool,
+    },
     /// Show a worker's tags, or set them.
     Tags {
         /// Its id, or its name where only one has it.
@@ -134,6 +158,18 @@ impl Workers {
                     client.farm()?.post(&path, &body).await?;
                     told(&client, &id).await
                 }
+                Verb::Schedule {
+                    worker,
+                    from,
+                    to,
+                    days,
+                    zone,
+                    off,
+                } => {
+                    let id = find(&client, &worker).await?;
+                    let wanted = [from, to, days, zone];
+                    schedule(&client, &id, wanted, off).await
+                }
                 Verb::Tags {
                     worker,
                     tags,
@@ -152,6 +188,58 @@ impl Workers {
             }
         })
     }
+}
+
+/// Sets when a worker sleeps, if anything about it was said, and tells it.
+async fn schedule(
+    client: &Client,
+    id: &str,
+    [from, to, days, zone]: [Option<String>; 4],
+    off: bool,
+) -> anyhow::Result<()> {
+    let farm = client.farm()?;
+    let path = format!("/api/v3/worker-mgt/workers/{id}/sleep-schedule");
+    let mut now = farm.get(&path, &[]).await?;
+    let is_said = [&from, &to, &days, &zone].iter().any(|word| word.is_some());
+    if is_said || off {
+        let mut body = json!({
+            "is_active": !off, "start_time": "", "end_time": "", "days_of_week": "",
+        });
+        if !is_said && now.is_object() {
+            body = now;
+            body["is_active"] = json!(false);
+        }
+        for (key, word) in [
+            ("start_time", from),
+            ("end_time", to),
+            ("days_of_week", days),
+            ("time_zone", zone),
+        ] {
+            if let Some(word) = word {
+                body[key] = json!(word);
+            }
+        }
+        farm.post(&path, &body).await?;
+        now = farm.get(&path, &[]).await?;
+    }
+    client.say(&now, || {
+        let word = |key: &str| now[key].as_str().filter(|word| !word.is_empty());
+        if !now.is_object() {
+            return "it has no schedule".to_owned();
+        }
+        format!(
+            "sleeps from {} to {}, {}{}{}",
+            word("start_time").unwrap_or("midnight"),
+            word("end_time").unwrap_or("midnight"),
+            word("days_of_week").unwrap_or("every day"),
+            word("time_zone").map_or_else(String::new, |zone| format!(", in {zone}")),
+            if now["is_active"] == true {
+                ""
+            } else {
+                " (switched off)"
+            }
+        )
+    })
 }
 
 /// Tells what a worker has become.

@@ -169,6 +169,31 @@ fn workers_are_shown_sent_to_sleep_and_tagged() {
             .json();
         (shown["status"] == "asleep").then_some(())
     });
+    let schedule = |more: &[&str]| farm.run(&[&["workers", "schedule", &name], more].concat());
+    assert_eq!(schedule(&[]).ended(0).out, "it has no schedule\n");
+    let night = [
+        "--from",
+        "22:00",
+        "--to",
+        "6:00",
+        "--days",
+        "fr,sa",
+        "--zone",
+        "Asia/Tokyo",
+    ];
+    let told = schedule(&[&night[..], &["--off"]].concat()).ended(0).out;
+    assert_eq!(
+        told,
+        "sleeps from 22:00 to 06:00, fr sa, in Asia/Tokyo (switched off)\n"
+    );
+    schedule(&["--from", "25:00"]).ended(2).says(&["HH:MM"]);
+    let told = schedule(&["--to", "12:00"]).ended(0).out;
+    assert_eq!(told, "sleeps from midnight to 12:00, every day\n");
+    let told = schedule(&["--off"]).ended(0).out;
+    assert_eq!(
+        told,
+        "sleeps from midnight to 12:00, every day (switched off)\n"
+    );
     let managers = farm.run(&["managers", "list", "--json"]).ended(0).json();
     let manager = managers["items"][0]["id"].as_str().unwrap();
     farm.run(&["managers", "show", manager]).ended(0);

@@ -4,6 +4,8 @@
 //! It keeps when the next comes, so that nobody looks, or wakes up, before that. What is due
 //! becomes requests; the rules about them are the core's.
 
+use std::collections::BTreeMap;
+
 use tablao_core::{
     Event, Farm, Request, Timestamp, WorkerId, WorkerStatus,
     entity::{SleepSchedule, Worker},
@@ -11,6 +13,9 @@ use tablao_core::{
 };
 
 use super::local_clock::ZoneClock;
+
+/// So many workers are told by one decision: it has to fit a batch, and not to hold others up.
+const WORKERS_AT_ONCE: usize = 500;
 
 /// What a studio sets about things that go by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +49,7 @@ impl Due {
 
     /// Looks at an event that may move a boundary.
     pub(super) fn note(&mut self, event: &Event) {
-        self.is_stale |= matches!(event, Event::WorkerScheduleSet(_) | Event::WorkerDeleted(_));
+        self.is_stale |= matches!(event, Event::WorkerScheduleSet(_));
     }
 
     /// When something becomes due next, if nothing else happens.
@@ -53,10 +58,7 @@ impl Due {
             .then(|| farm.oldest_block())
             .flatten()
             .map(|made| made.plus_millis(self.expiries.blocklist_ms));
-        match (self.next_boundary, block) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        earlier(self.next_boundary, block)
     }
 
     /// Some schedule may want something by now. Cheap: it is asked before every request.
@@ -65,26 +67,40 @@ impl Due {
     }
 
     /// What schedules want, whose boundary has come.
-    pub(super) fn boundaries(&mut self, farm: &Farm, now: Timestamp) -> Option<Request> {
+    pub(super) fn boundaries(&mut self, farm: &Farm, now: Timestamp) -> Vec<Request> {
         let mut wanted = Vec::new();
         let mut next: Option<Timestamp> = None;
+        // Most workers of a farm sleep at the same hours.
+        let mut known: BTreeMap<Hours<'_>, (Verdict, bool)> = BTreeMap::new();
         for (worker, schedule) in sleepers(farm) {
-            let clock = ZoneClock::of_or_own(&schedule.time_zone);
-            let verdict = schedule.verdict(now, &clock);
-            let passed = (schedule.verdict(self.seen_to, &clock).until).is_some_and(|at| at <= now);
-            if passed && can_be_asked(worker) {
+            let (verdict, has_passed) = *known.entry(hours(schedule)).or_insert_with(|| {
+                let clock = ZoneClock::of_or_own(&schedule.time_zone);
+                let next = schedule.verdict(self.seen_to, &clock).until;
+                let has_passed = next.is_some_and(|next| next <= now);
+                (schedule.verdict(now, &clock), has_passed)
+            });
+            if has_passed && can_be_asked(worker) {
                 wanted.push((worker.id, verdict.status));
             }
-            next = match (next, verdict.until) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            next = earlier(next, verdict.until);
         }
         self.seen_to = now;
         self.next_boundary = next;
         self.is_stale = false;
-        let signing_on = false;
-        (!wanted.is_empty()).then_some(Request::FollowSchedules { wanted, signing_on })
+        let some = wanted.chunks(WORKERS_AT_ONCE);
+        some.map(|some| Request::FollowSchedules {
+            wanted: some.to_vec(),
+            signing_on: false,
+        })
+        .collect()
+    }
+
+    /// One schedule was set a moment ago, after all boundaries up to `now` were seen to, and its
+    /// worker was told what it wants.
+    pub(super) fn one_was_set(&mut self, now: Timestamp, until: Option<Timestamp>) {
+        self.seen_to = now;
+        self.next_boundary = earlier(self.next_boundary, until);
+        self.is_stale = false;
     }
 
     /// Blocks that are too old.
@@ -100,6 +116,25 @@ impl Due {
 pub(super) fn verdict(farm: &Farm, worker: WorkerId, now: Timestamp) -> Option<Verdict> {
     let schedule = farm.workers().get(&worker)?.schedule.as_ref()?;
     (schedule.active).then(|| schedule.verdict(now, &ZoneClock::of_or_own(&schedule.time_zone)))
+}
+
+/// What two schedules have in common that want the same at every moment.
+type Hours<'a> = (&'a str, u8, u16, u16);
+
+fn hours(schedule: &SleepSchedule) -> Hours<'_> {
+    (
+        &schedule.time_zone,
+        schedule.days,
+        schedule.start_minute,
+        schedule.end_minute,
+    )
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn sleepers(farm: &Farm) -> impl Iterator<Item = (&Worker, &SleepSchedule)> {

@@ -88,7 +88,7 @@ impl<S: Surroundings> Heart<S> {
         let wake = self.decide(ask, reply, until)?;
         self.wake(&wake)?;
         match after {
-            Some(worker) => self.follow_own_schedule(worker),
+            Some(worker) => self.follow_own_schedule(worker, now),
             None => Ok(()),
         }
     }
@@ -99,10 +99,10 @@ impl<S: Surroundings> Heart<S> {
 
     /// Schedules whose boundary has come have their say.
     fn pass_boundaries(&mut self, now: Timestamp) -> Result<(), tablao_journal::Error> {
-        match self.due.boundaries(&self.farm, now) {
-            Some(request) => self.decide_alone(Ask::schedule(request)),
-            None => Ok(()),
+        for request in self.due.boundaries(&self.farm, now) {
+            self.decide_alone(Ask::schedule(request))?;
         }
+        Ok(())
     }
 
     /// A worker that signs on starts as its schedule wants, unless something else is asked of it.
@@ -152,11 +152,15 @@ impl<S: Surroundings> Heart<S> {
         }
     }
 
-    fn follow_own_schedule(&mut self, worker: WorkerId) -> Result<(), tablao_journal::Error> {
-        let now = self.wall();
-        // So that the tick finds no boundary of it in what has passed.
-        self.pass_boundaries(now)?;
-        match due::verdict(&self.farm, worker, now) {
+    fn follow_own_schedule(
+        &mut self,
+        worker: WorkerId,
+        now: Timestamp,
+    ) -> Result<(), tablao_journal::Error> {
+        let verdict = due::verdict(&self.farm, worker, now);
+        self.due
+            .one_was_set(now, verdict.and_then(|verdict| verdict.until));
+        match verdict {
             Some(verdict) => self.decide_alone(Ask::schedule(Request::FollowSchedules {
                 wanted: vec![(worker, verdict.status)],
                 signing_on: false,
