@@ -5,6 +5,7 @@
 
 mod assigned;
 mod body;
+mod document;
 mod error;
 mod jobs;
 mod meta;
@@ -36,6 +37,8 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
     let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
+        .route("/api/v3/openapi3.json", get(document::serve))
+        .route("/api/v3/swagger-ui/", get(document::serve_page))
         .route("/api/v3/version", get(meta::version))
         .route("/api/v3/status", get(meta::status))
         .route("/api/v3/configuration", get(meta::configuration))
