@@ -4,7 +4,7 @@
 //! `string`, `integer`, `boolean`, `object`, `any`; `uuid` and `date-time` are strings of that
 //! form; a name with a capital is a schema of the document. `[X]` is a list of X, `{X}` an object
 //! whose values are X. Behind the type may stand a range, `0..100` or `1..`, and a default,
-//! `=50`. A field that must be there ends with `!`.
+//! `=50` or `=false`. A field that must be there ends with `!`.
 
 use serde_json::{Map, Value, json};
 
@@ -25,12 +25,9 @@ pub(super) fn schema_of_word(word: &str) -> Value {
     let mut parts = word.split(' ');
     let mut schema = schema_of_name(parts.next().unwrap_or_default());
     for part in parts {
-        let number = |text: &str| {
-            text.parse::<i64>()
-                .expect("a range or a default is whole numbers")
-        };
+        let number = |text: &str| text.parse::<i64>().expect("a range is whole numbers");
         if let Some(default) = part.strip_prefix('=') {
-            schema["default"] = json!(number(default));
+            schema["default"] = serde_json::from_str(default).unwrap_or_else(|_| json!(default));
         } else if let Some((from, to)) = part.split_once("..") {
             schema["minimum"] = json!(number(from));
             if !to.is_empty() {

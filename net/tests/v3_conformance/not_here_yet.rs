@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Operations that are documented and not built. It is to be empty.
+
+/// By their ids.
+pub(crate) const NOT_HERE_YET: &[&str] = &[
+    "checkSharedStoragePath",
+    "findBlenderExePath",
+    "checkBlenderExePath",
+    "saveSetupAssistantConfig",
+    "getConfigurationFile",
+    "updateConfigurationFile",
+    "deleteJobMass",
+    "fetchWorkerSleepSchedule",
+    "setWorkerSleepSchedule",
+];
