@@ -219,8 +219,13 @@ impl Packer {
                         bytes_after = packed.bytes_after,
                         "packed sealed segments of the journal"
                     ),
+                    // Cut short by a close: the next one who opens the journal packs the rest.
+                    Err(_) if stop.load(Ordering::Relaxed) => {}
                     // Nothing is lost but room.
-                    Err(error) => tracing::warn!(%error, "sealed segments stay as they are"),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "sealed segments stay as they are");
+                    }
                 }
             });
         match spawned {
