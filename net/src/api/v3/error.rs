@@ -42,6 +42,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// 403, for a worker only: always that, whatever is wrong, without a code and never with a
+    /// challenge. It is what workers act upon.
+    pub fn forbidden() -> Self {
+        let message =
+            "the worker is not known here, or its secret is wrong: it has to register again";
+        Self {
+            status: StatusCode::FORBIDDEN,
+            message: String::new(),
+            body: Some(json!({ "message": message })),
+        }
+    }
+
     /// 423 with what the worker is to become.
     pub fn status_change(status: tablao_core::WorkerStatus) -> Self {
         Self {

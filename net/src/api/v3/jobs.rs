@@ -99,12 +99,10 @@ pub(super) async fn job_type(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let found = node.job_types.get(&name);
+    // It is looked up among scripts that were read before, so nothing else can go wrong.
     found
         .map(|job_type| Json(job_type).into_response())
-        .map_err(|error| match error {
-            tablao_jobtypes::Error::UnknownJobType { .. } => Problem::not_found(error.to_string()),
-            other => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()),
-        })
+        .map_err(|error| Problem::not_found(error.to_string()))
 }
 
 /// A job as it is submitted.

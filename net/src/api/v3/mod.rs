@@ -21,7 +21,8 @@ mod worker_task;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{Method, StatusCode, Uri},
+    http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
     routing::{any, delete, get, post},
 };
 
@@ -123,6 +124,23 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .method_not_allowed_fallback(no_such_method)
         .route("/api/v3/{*rest}", any(no_such_route))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(axum::middleware::map_response(in_our_shape))
+}
+
+/// What the framework refuses by itself (an address that is not UTF-8), it refuses in plain text,
+/// which Flamenco's clients cannot show.
+async fn in_our_shape(answer: Response) -> Response {
+    /// More words than the framework has.
+    const BYTES_MAX: usize = 4096;
+    let is_text = (answer.headers().get(CONTENT_TYPE))
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let status = answer.status();
+    if !is_text || !status.is_client_error() {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), BYTES_MAX).await;
+    let said = said.unwrap_or_default();
+    Problem::new(status, String::from_utf8_lossy(&said)).into_response()
 }
 
 async fn no_such_route(uri: Uri) -> Problem {
