@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::ground::Grounds;
+use crate::{ground::Grounds, not_here_yet::NOT_HERE_YET};
 
 /// Operation, code, and what has to be done so that this code comes.
 pub(crate) type Case = (&'static str, u16, fn(&Grounds) -> Reply);
@@ -43,6 +43,9 @@ impl Reply {
 pub(crate) fn run(cases: &[Case]) {
     let grounds = Grounds::default();
     for (operation, code, way) in cases {
+        if NOT_HERE_YET.contains(operation) {
+            continue;
+        }
         let reply = way(&grounds);
         let said = String::from_utf8_lossy(&reply.body);
         assert_eq!((reply.operation, reply.code), (*operation, *code), "{said}");

@@ -55,6 +55,11 @@ fn blocked(on: &Grounds) -> Value {
     at(on, "fetchJobBlocklist", &render(on)).json().clone()
 }
 
+fn mass_delete(on: &Grounds, until: &str) -> Reply {
+    let body = json!({ "last_updated_max": until });
+    on.manager().call("deleteJobMass").json(&body).send()
+}
+
 const PAUSE: fn() -> Value = || json!({ "status": "paused", "reason": "looked at first" });
 const WORKER: fn() -> Value = || json!([{ "worker_id": UNKNOWN, "task_type": "misc" }]);
 
@@ -239,6 +244,20 @@ pub(crate) const CASES: &[Case] = &[
     ("deleteJob", 204, |on| at(on, "deleteJob", &job(on))),
     ("deleteJob", 400, |on| at(on, "deleteJob", "seven")),
     ("deleteJob", 404, |on| at(on, "deleteJob", UNKNOWN)),
+    ("deleteJobMass", 416, |on| {
+        mass_delete(on, "2001-01-01T00:00:00Z")
+    }),
+    ("deleteJobMass", 400, |on| mass_delete(on, "yesterday")),
+    ("deleteJobMass", 413, |on| {
+        on.manager().call("deleteJobMass").too_large().send()
+    }),
+    ("deleteJobMass", 501, |on| {
+        let body = json!({ "last_updated_max": "2001-01-01T00:00:00Z" });
+        on.server().call("deleteJobMass").json(&body).send()
+    }),
+    ("deleteJobMass", 204, |on| {
+        mass_delete(on, "2999-01-01T00:00:00+02:00")
+    }),
 ];
 
 /// From a job's type to its deletion.

@@ -41,6 +41,12 @@ fn at_the_server(on: &Grounds, operation: &'static str, body: &Value) -> Reply {
     call.send().saying("Manager")
 }
 
+const NIGHT: fn() -> Value = || {
+    json!({
+        "is_active": false, "days_of_week": "mo fr", "start_time": "18:30", "end_time": "08:00",
+    })
+};
+
 /// In the order in which they are run.
 pub(crate) const CASES: &[Case] = &[
     ("fetchWorkers", 200, |on| {
@@ -180,6 +186,37 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("fetchWorker", 400, |on| at(on, "fetchWorker", "seven")),
     ("fetchWorker", 404, |on| at(on, "fetchWorker", UNKNOWN)),
+    ("fetchWorkerSleepSchedule", 204, |on| {
+        at(on, "fetchWorkerSleepSchedule", &hut(on))
+    }),
+    ("setWorkerSleepSchedule", 204, |on| {
+        change(on, "setWorkerSleepSchedule", &hut(on), &NIGHT())
+    }),
+    ("setWorkerSleepSchedule", 400, |on| {
+        let mut body = NIGHT();
+        body["start_time"] = json!("half past six");
+        change(on, "setWorkerSleepSchedule", &hut(on), &body).saying("half past six")
+    }),
+    ("setWorkerSleepSchedule", 404, |on| {
+        change(on, "setWorkerSleepSchedule", UNKNOWN, &NIGHT())
+    }),
+    ("setWorkerSleepSchedule", 413, |on| {
+        too_large(on, "setWorkerSleepSchedule")
+    }),
+    ("setWorkerSleepSchedule", 501, |on| {
+        at_the_server(on, "setWorkerSleepSchedule", &NIGHT())
+    }),
+    ("fetchWorkerSleepSchedule", 200, |on| {
+        let reply = at(on, "fetchWorkerSleepSchedule", &hut(on));
+        assert_eq!(reply.json(), &NIGHT());
+        reply
+    }),
+    ("fetchWorkerSleepSchedule", 400, |on| {
+        at(on, "fetchWorkerSleepSchedule", "seven")
+    }),
+    ("fetchWorkerSleepSchedule", 404, |on| {
+        at(on, "fetchWorkerSleepSchedule", UNKNOWN)
+    }),
     ("deleteWorkerTag", 204, |on| {
         let reply = at(on, "deleteWorkerTag", &tag(on));
         let shown = at(on, "fetchWorker", &hut(on));
