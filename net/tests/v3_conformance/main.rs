@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod case;
+mod failing_store;
 #[path = "../../../tests/journal_reader/folder.rs"]
 #[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod folder;

@@ -3,6 +3,7 @@
 
 use axum::{
     Json,
+    body::{Body, Bytes},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -97,6 +98,16 @@ impl From<Refusal> for Problem {
         };
         Self::new(status, refusal.to_string())
     }
+}
+
+/// Closes the connection without a word: something that had to be kept could not be, and a worker
+/// would take any code for the task's failure or for its own dismissal. What got no answer it
+/// sends again.
+pub(super) fn hang_up() -> Response {
+    let broken = std::io::Error::other("the store failed; see the Manager's log");
+    // A body that breaks before its first byte takes the head of the answer with it.
+    let body = futures_util::stream::once(async { Err::<Bytes, _>(broken) });
+    Response::new(Body::from_stream(body))
 }
 
 /// The engine has stopped: its journal cannot be written, or the process ends. A worker takes

@@ -19,7 +19,11 @@ use tablao_core::{
     entity::Protocol,
 };
 
-use super::{Body, Problem, WorkerIdentity, error::stopped, worker_auth::protocol};
+use super::{
+    Body, Problem, WorkerIdentity,
+    error::{hang_up, stopped},
+    worker_auth::protocol,
+};
 use crate::{
     clock,
     engine::{Ask, Engine, Heard, Reply},
@@ -81,7 +85,7 @@ pub(super) async fn register(
     };
     if !matches!(kept, Ok(Ok(()))) {
         tracing::error!(?kept, "keep a worker's secret");
-        return Ok(std::future::pending().await);
+        return Ok(hang_up());
     }
     let identity = WorkerIdentity {
         id: worker,
