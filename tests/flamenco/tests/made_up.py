@@ -118,6 +118,11 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             parts[name] = random.choice(ids[name])
             if name == "checksum" and random.random() < 0.5:
                 parts["filesize"] = len(CONTENTS)
+    if operation["operationId"] == "scheduleTask":
+        call("POST", "worker/state-changed", {"status": "awake"}, auth=True)
+    if operation["operationId"] == "shamanFileStore" and random.random() < 0.3:
+        case.path_parameters = {"checksum": ids["checksum"][0], "filesize": len(CONTENTS)}
+        case.body = CONTENTS
     fill = FILLED.get(operation["operationId"])
     if fill and isinstance(case.body, dict) and random.random() < 0.5:
         case.body = fill(case.body)
@@ -138,10 +143,18 @@ FILLED = {
     "submitJobCheck": with_job,
     "setWorkerTags": lambda body: {"tag_ids": ids["tag_id"]},
     "setJobTag": lambda body: {"id": random.choice(ids["tag_id"])},
-    "setWorkerSleepSchedule": lambda body: {**body, "start_time": "18:30", "end_time": "", "days_of_week": "mo"},
+    "setWorkerSleepSchedule": lambda body: {
+        **body,
+        "start_time": "18:30",
+        "end_time": "",
+        "days_of_week": "mo",
+    },
     "shamanCheckoutRequirements": with_files,
     "shamanCheckout": lambda body: {**with_files(body), "checkoutPath": "made/up"},
-    "taskUpdate": lambda body: {**body, "taskStatus": random.choice(["active", "completed", "failed"])},
+    "taskUpdate": lambda body: {
+        **body,
+        "taskStatus": random.choice(["active", "completed", "failed"]),
+    },
 }
 """Bodies that mean something, by their operation."""
 
