@@ -28,6 +28,7 @@ pub mod status;
 
 mod apply;
 mod crew;
+mod frame_rows;
 mod frame_table;
 mod new_tasks;
 mod task_index;

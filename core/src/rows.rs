@@ -8,16 +8,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Farm, JobId, Lsn, ManagerId, RequestId, Timestamp,
+    Farm, JobId, Lsn, ManagerId, RequestId, ShotId, Timestamp,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
         Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
         Worker,
     },
+    frame_rows,
     new_tasks::NewTasks,
     schedule::Schedule,
     status::TaskCounts,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Rises when a row changes shape or meaning; rows of another version are thrown away.
-pub const ROWS_VERSION: u32 = 2;
+pub const ROWS_VERSION: u32 = 3;
 
 /// Tasks in one row, and width of a block of frame numbers in one row: large enough that a
 /// million tasks are four thousand rows, small enough that one change rewrites little.
@@ -192,7 +193,7 @@ impl Farm {
         blocks.into_iter().map(|((shot, block), frames)| {
             let mut key = key(prefix::FRAMES, &shot);
             key.extend_from_slice(&block.to_be_bytes());
-            (key, to_bytes(&frames))
+            (key, frame_rows::write(&frames))
         })
     }
 
@@ -287,7 +288,12 @@ impl Assembly {
                 let attempt: Attempt = from_bytes(value)?;
                 farm.attempts.insert(attempt.id, attempt);
             }
-            prefix::FRAMES => self.frames.append(&mut list(value)?),
+            prefix::FRAMES => {
+                let shot = id.split_first_chunk().map(|(shot, _)| *shot);
+                let shot = shot.ok_or(Error::Inconsistent("a key is too short"))?;
+                let shot = ShotId::new(uuid::Uuid::from_bytes(shot));
+                frame_rows::read(shot, value, &mut self.frames)?;
+            }
             prefix::WORKER => {
                 let worker: Worker = from_bytes(value)?;
                 farm.workers.insert(worker.id, worker);
@@ -421,10 +427,6 @@ impl Assembled {
         ids.into_iter().for_each(|id| farm.refresh_lanes(id));
         Ok(farm)
     }
-}
-
-fn list<T: DeserializeOwned>(value: &[u8]) -> Result<Vec<T>, codec::Error> {
-    from_bytes(value)
 }
 
 impl Farm {

@@ -17,12 +17,18 @@ use crate::{
 /// Bytes of a task's state.
 pub(crate) const STATE_BYTES: usize = 56;
 
-const SHORT: Error = Error::Inconsistent("a row of tasks is cut short");
+const SHORT: Error = Error::Inconsistent("a row is cut short");
 
 /// Takes fixed widths from the front of bytes.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Error> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let (&field, rest) = self.0.split_first_chunk::<N>().ok_or(SHORT)?;
         self.0 = rest;

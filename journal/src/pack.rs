@@ -213,6 +213,7 @@ impl Packer {
                     return;
                 };
                 match pack_resting(&files, &mut || pace.rest()) {
+                    Ok(packed) if packed.segments == 0 => {}
                     Ok(packed) => tracing::info!(
                         segments = packed.segments,
                         bytes_before = packed.bytes_before,

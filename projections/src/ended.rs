@@ -14,6 +14,7 @@ use tablao_core::{
 };
 
 use crate::{
+    Error,
     attempts::{AttemptPhase, AttemptRow},
     interned::Interned,
     numbers::{Numbers, make_room, put, put_bytes, put_from},
@@ -94,15 +95,6 @@ impl Attempts {
         block.push(crew, row);
     }
 
-    /// Takes in a row of a checkpoint. A task's attempts come oldest first.
-    pub(crate) fn restore(&mut self, crew: &mut Crew, row: AttemptRow) {
-        if row.state == AttemptPhase::Ended {
-            self.add_ended(crew, &row);
-        } else {
-            self.begin(row);
-        }
-    }
-
     /// The attempts of a task, oldest first.
     pub(crate) fn of_task(&self, crew: &Crew, job: &Job<'_>, number: u32) -> Vec<AttemptRow> {
         let block = self.ended.get(&(number / WIDTH));
@@ -115,25 +107,26 @@ impl Attempts {
             .collect()
     }
 
-    /// All attempts: of each task oldest first. Tasks come as blocks of so many do.
-    pub(crate) fn blocks(
-        &self,
-        crew: &Crew,
-        job: &Job<'_>,
-        width: u32,
-    ) -> BTreeMap<u32, Vec<AttemptRow>> {
-        let mut blocks: BTreeMap<u32, Vec<AttemptRow>> = BTreeMap::new();
-        let ended = (self.ended.iter()).flat_map(|(&at, block)| block.iter(at));
-        let rows = ended.filter_map(|row| row.whole(crew, job));
-        for row in rows.chain(self.live.values().cloned()) {
-            let first = row.number - row.number % width;
-            blocks.entry(first).or_default().push(row);
-        }
-        for rows in blocks.values_mut() {
-            // Stable: the attempts of a task stay in their order.
-            rows.sort_by_key(|row| row.number);
-        }
-        blocks
+    /// Those that live, by task.
+    pub(crate) fn all_live(&self) -> impl Iterator<Item = &AttemptRow> {
+        self.live.values()
+    }
+
+    /// Those that ended, as rows of a checkpoint by the number of their block.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (u32, Vec<u8>)> {
+        (self.ended.iter()).map(|(&at, block)| (at, block.to_bytes()))
+    }
+
+    /// Takes in such a row.
+    pub(crate) fn restore_block(&mut self, at: u32, bytes: &[u8]) -> Result<(), Error> {
+        self.ended.insert(at, Block::from_bytes(bytes)?);
+        Ok(())
+    }
+
+    /// Takes in what another thread restored of the same job.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.live.extend(other.live);
+        self.ended.extend(other.ended);
     }
 }
 
@@ -170,6 +163,39 @@ impl Ended<'_> {
 }
 
 impl Block {
+    /// As a row of a checkpoint: what the next attempt is told from, then the rows as they lie in
+    /// memory.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(40 + self.rows.len());
+        let last = self.last;
+        put(&mut bytes, last.job_epoch.into());
+        put(&mut bytes, last.incarnation.into());
+        put(&mut bytes, last.position.get());
+        put(&mut bytes, last.assigned.micros());
+        put(&mut bytes, last.reason.0 as u64);
+        put(&mut bytes, last.reason.1 as u64);
+        bytes.extend_from_slice(&self.rows);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut numbers = Numbers(bytes);
+        let mut last = Before {
+            job_epoch: numbers.next_small(),
+            incarnation: numbers.next_small(),
+            position: Lsn::new(numbers.next()),
+            assigned: Timestamp::from_micros(numbers.next()),
+            reason: (0, 0),
+        };
+        let mut place = || usize::try_from(numbers.next()).unwrap_or(usize::MAX);
+        last.reason = (place(), place());
+        let rows = numbers.0.to_vec();
+        if rows.get(last.reason.0..last.reason.1).is_none() {
+            return Err(Error::Inconsistent("a block of attempts is cut short"));
+        }
+        Ok(Self { rows, last })
+    }
+
     fn push(&mut self, crew: &mut Crew, row: &AttemptRow) {
         let before = self.last;
         let same_era =

@@ -7,9 +7,11 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use tablao_core::{Lsn, Timestamp, WorkerId, detail::FrameDetail, entity::FrameKey};
 
 use crate::{
+    Error,
     frames::FrameRow,
     interned::Interned,
     numbers::{Numbers, make_room, put, put_bytes, put_from},
@@ -55,7 +57,7 @@ impl Held {
 }
 
 /// The details of frames that differ in their number only.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Texts {
     name: Pattern,
     path: Pattern,
@@ -65,7 +67,7 @@ struct Texts {
 }
 
 /// What frames share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Shared {
     /// Output and view.
     names: Interned<(String, String)>,
@@ -176,6 +178,31 @@ impl Block {
 
     pub(crate) const fn newest(&self) -> Lsn {
         self.newest
+    }
+
+    /// As a row of a checkpoint: as it lies in memory.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(30 + self.rows.len());
+        put(&mut bytes, self.time.micros());
+        put(&mut bytes, self.position.get());
+        put(&mut bytes, self.newest.get());
+        bytes.extend_from_slice(&self.rows);
+        bytes
+    }
+
+    /// Out of such a row.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut numbers = Numbers(bytes);
+        let block = Self {
+            time: Timestamp::from_micros(numbers.next()),
+            position: Lsn::new(numbers.next()),
+            newest: Lsn::new(numbers.next()),
+            rows: numbers.0.to_vec(),
+        };
+        if block.rows.is_empty() {
+            return Err(Error::Inconsistent("a block of frames is empty"));
+        }
+        Ok(block)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Held> + '_ {

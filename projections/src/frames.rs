@@ -15,7 +15,10 @@ use tablao_core::{
     event::FramePublished,
 };
 
-use crate::frame_words::{Block, Held, Shared};
+use crate::{
+    Error,
+    frame_words::{Block, Held, Shared},
+};
 
 /// A published frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -391,15 +394,36 @@ impl Frames {
         }
     }
 
-    /// Takes rows of a checkpoint in; the indexes follow from them.
-    pub(crate) fn restore(rows: &[FrameRow], shots: Vec<ShotRow>) -> Self {
-        let mut frames = Self {
-            shots: shots.into_iter().map(|shot| (shot.id, shot)).collect(),
-            ..Self::default()
-        };
-        for row in rows {
-            frames.put(row);
-        }
-        frames
+    /// Blocks as rows of a checkpoint, by shot and number, and what they share.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = ((ShotId, i32), Vec<u8>)> {
+        (self.blocks.iter()).map(|(place, block)| (*place, block.to_bytes()))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Takes in a row of a checkpoint.
+    pub(crate) fn restore_block(&mut self, place: Place, bytes: &[u8]) -> Result<(), Error> {
+        let block = Block::from_bytes(bytes)?;
+        self.newest.insert(block.newest(), place);
+        self.blocks.insert(place, block);
+        Ok(())
+    }
+
+    /// Takes in what the rows of a checkpoint share.
+    pub(crate) fn restore_shared(&mut self, shared: Shared) {
+        self.shared = shared;
+    }
+
+    pub(crate) fn restore_shot(&mut self, shot: ShotRow) {
+        self.shots.insert(shot.id, shot);
+    }
+
+    /// Takes in what another thread restored, but for what is shared.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.blocks.extend(other.blocks);
+        self.newest.extend(other.newest);
+        self.shots.extend(other.shots);
     }
 }

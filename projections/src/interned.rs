@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The values, and how many rows name each.
 #[derive(Clone, Debug)]
 pub(crate) struct Interned<T> {
@@ -20,6 +22,38 @@ impl<T> Default for Interned<T> {
             slots: Vec::new(),
             free: Vec::new(),
         }
+    }
+}
+
+/// With their numbers and holders: rows of a checkpoint name values by these.
+impl<T: Serialize> Serialize for Interned<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let slots: Vec<Option<(&T, u32)>> = (self.slots.iter())
+            .map(|slot| (slot.as_ref()).map(|(value, holders)| (&**value, *holders)))
+            .collect();
+        (slots, &self.free).serialize(serializer)
+    }
+}
+
+impl<'de, T: Ord + Deserialize<'de>> Deserialize<'de> for Interned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (slots, free) = <(Vec<Option<(T, u32)>>, Vec<u32>)>::deserialize(deserializer)?;
+        let slots: Vec<Option<(Arc<T>, u32)>> = (slots.into_iter())
+            .map(|slot| slot.map(|(value, holders)| (Arc::new(value), holders)))
+            .collect();
+        let numbers = (0u32..)
+            .zip(&slots)
+            .filter_map(|(number, slot)| Some((Arc::clone(&slot.as_ref()?.0), number)))
+            .collect();
+        let is_free = |&number: &u32| matches!(slots.get(number as usize), Some(None));
+        if !free.iter().all(is_free) {
+            return Err(serde::de::Error::custom("a number is free and in use"));
+        }
+        Ok(Self {
+            numbers,
+            slots,
+            free,
+        })
     }
 }
 

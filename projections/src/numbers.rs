@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Numbers in few bytes: seven bits a byte, the least first, and differences of either sign.
 //!
-//! Rows that a farm holds by the million are written with these. In memory only; what a
-//! checkpoint holds is its own matter.
+//! Rows that a farm holds by the million are written with these, in memory and, as they are, in
+//! checkpoints.
 
 use tablao_core::Timestamp;
 

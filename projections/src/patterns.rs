@@ -5,8 +5,10 @@
 //! number again it is the text, byte for byte. A text without the number is a pattern without a
 //! gap.
 
+use serde::{Deserialize, Serialize};
+
 /// A text with gaps for a number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Pattern {
     /// Before each gap, and the width of the number in it.
     gaps: Box<[(Box<str>, u8)]>,

@@ -2,28 +2,29 @@
 //! The read model as rows, the farm's among them, and back.
 //!
 //! What differs per task is in blocks; names and commands are in the chunks in which they came,
-//! whose rows never change once written. Indexes and sums over frames are built again.
+//! whose rows never change once written. Attempts and frames are written as they lie packed in
+//! memory, with the numbers of what they share. Indexes are built again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tablao_core::{
-    Farm, JobId, Timestamp,
+    Farm, JobId, ShotId, Timestamp,
     codec::{from_bytes, to_bytes},
-    rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row, frame_block},
+    rows::{Assembly, BLOCK, PREFIX_END, ROWS_VERSION, Row},
 };
 
 use crate::{
     Error, ReadModel,
     attempts::AttemptRow,
-    ended,
-    frames::{FrameRow, Frames, ShotRow},
+    ended::Crew,
+    frame_words::Shared,
     jobs::{Chunk, JobTasks},
     task_texts::PackedTexts,
 };
 
 /// Rises when a row of the read model changes shape or meaning.
-const MODEL_ROWS_VERSION: u32 = 3;
+const MODEL_ROWS_VERSION: u32 = 4;
 
 /// Version of all rows together; a checkpoint of another version is thrown away.
 pub const VERSION: u32 = ROWS_VERSION * 1000 + MODEL_ROWS_VERSION;
@@ -42,6 +43,9 @@ mod prefix {
     pub(super) const MANAGER: u8 = 0x89;
     pub(super) const PLACEMENT: u8 = 0x8a;
     pub(super) const REQUEST: u8 = 0x8b;
+    pub(super) const LIVE: u8 = 0x8c;
+    pub(super) const CREW: u8 = 0x8d;
+    pub(super) const SHARED: u8 = 0x8e;
 }
 
 /// What is kept about a block of tasks.
@@ -87,41 +91,20 @@ impl ReadModel {
             .to_rows()
             .chain([(vec![prefix::TEXTS], to_bytes(&texts))])
             .chain(each(prefix::JOB, &self.jobs, |id| id.uuid()))
-            .chain((self.tasks.iter()).flat_map(|(job, tasks)| self.task_rows(*job, tasks)))
-            .chain(self.frame_rows())
+            .chain((self.tasks.iter()).flat_map(|(job, tasks)| task_rows(*job, tasks)))
+            .chain((self.frames.blocks()).map(|((shot, block), bytes)| {
+                (block_key(prefix::FRAMES, shot.uuid(), sorted(block)), bytes)
+            }))
             .chain((self.shots()).map(|shot| (key(prefix::SHOT, shot.id.uuid()), to_bytes(shot))))
             .chain(each(prefix::WORKER, &self.workers, |id| id.uuid()))
             .chain(each(prefix::TAG, &self.tags, |id| id.uuid()))
             .chain(each(prefix::MANAGER, &self.managers, |id| id.uuid()))
             .chain(each(prefix::PLACEMENT, &self.placements, |id| id.uuid()))
             .chain(each(prefix::REQUEST, &self.requests, |id| id.uuid()))
-    }
-
-    fn task_rows(&self, job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
-        let facts = self.farm.jobs().get(&job);
-        let name = |number: u32| Some(facts?.tasks.get(number as usize)?.uuid);
-        let of_job = ended::Job {
-            id: job,
-            task: &name,
-        };
-        let attempts = tasks.attempts.blocks(&self.crew, &of_job, BLOCK);
-        let attempts = attempts.into_iter().map(move |(first, attempts)| {
-            let key = block_key(prefix::ATTEMPTS, job.uuid(), first);
-            (key, to_bytes(&attempts))
-        });
-        task_rows(job, tasks).chain(attempts)
-    }
-
-    fn frame_rows(&self) -> impl Iterator<Item = Row> {
-        let mut blocks: BTreeMap<Vec<u8>, Vec<FrameRow>> = BTreeMap::new();
-        for row in self.frames() {
-            let block = frame_block(row.key.number);
-            let key = block_key(prefix::FRAMES, row.key.shot.uuid(), block);
-            blocks.entry(key).or_default().push(row);
-        }
-        blocks
-            .into_iter()
-            .map(|(key, frames)| (key, to_bytes(&frames)))
+            .chain([
+                (vec![prefix::CREW], to_bytes(&self.crew)),
+                (vec![prefix::SHARED], to_bytes(self.frames.shared())),
+            ])
     }
 
     /// Puts a model together from its rows, in any order.
@@ -199,7 +182,21 @@ fn task_rows(job: JobId, tasks: &JobTasks) -> impl Iterator<Item = Row> {
             let key = block_key(prefix::TASKS, job.uuid(), first);
             (key, block.to_bytes())
         });
-    chunks.chain(blocks)
+    let ended = (tasks.attempts.blocks())
+        .map(move |(at, bytes)| (block_key(prefix::ATTEMPTS, job.uuid(), at), bytes));
+    let mut live: BTreeMap<u32, Vec<&AttemptRow>> = BTreeMap::new();
+    for row in tasks.attempts.all_live() {
+        let first = row.number - row.number % BLOCK;
+        live.entry(first).or_default().push(row);
+    }
+    let live = (live.into_iter())
+        .map(move |(first, rows)| (block_key(prefix::LIVE, job.uuid(), first), to_bytes(&rows)));
+    chunks.chain(blocks).chain(ended).chain(live)
+}
+
+/// A block of frame numbers as a key has it: it sorts as the signed number does.
+const fn sorted(block: i32) -> u32 {
+    block.cast_unsigned() ^ (1 << 31)
 }
 
 /// What the rows said so far, beside the facts.
@@ -208,9 +205,8 @@ pub(crate) struct Words {
     model: ReadModel,
     /// Blocks of tasks, by job and first number.
     blocks: BTreeMap<(JobId, u32), TaskBlock>,
-    attempts: Vec<AttemptRow>,
-    frames: Vec<FrameRow>,
-    shots: Vec<ShotRow>,
+    crew: Option<Crew>,
+    shared: Option<Shared>,
 }
 
 impl Words {
@@ -237,10 +233,26 @@ impl Words {
                 self.blocks.insert(block_of(key)?, block);
             }
             prefix::ATTEMPTS => {
-                self.attempts.extend(from_bytes::<Vec<AttemptRow>>(value)?);
+                let (job, at) = block_of(key)?;
+                let attempts = &mut model.tasks.entry(job).or_default().attempts;
+                attempts.restore_block(at, value)?;
             }
-            prefix::FRAMES => self.frames.extend(from_bytes::<Vec<FrameRow>>(value)?),
-            prefix::SHOT => self.shots.push(from_bytes(value)?),
+            prefix::LIVE => {
+                for row in from_bytes::<Vec<AttemptRow>>(value)? {
+                    model.tasks.entry(row.job).or_default().attempts.begin(row);
+                }
+            }
+            prefix::CREW => self.crew = Some(from_bytes(value)?),
+            prefix::FRAMES => {
+                let (shot, block) = block_of(key)?;
+                let place = (
+                    ShotId::new(shot.uuid()),
+                    sorted(block.cast_signed()).cast_signed(),
+                );
+                model.frames.restore_block(place, value)?;
+            }
+            prefix::SHARED => self.shared = Some(from_bytes(value)?),
+            prefix::SHOT => model.frames.restore_shot(from_bytes(value)?),
             prefix::WORKER => insert(&mut model.workers, value, |row| row.id)?,
             prefix::TAG => insert(&mut model.tags, value, |row| row.id)?,
             prefix::MANAGER => insert(&mut model.managers, value, |row| row.id)?,
@@ -263,6 +275,7 @@ impl Words {
         for (job, mut tasks) in others.tasks {
             let own = model.tasks.entry(job).or_default();
             own.chunks.append(&mut tasks.chunks);
+            own.attempts.merge(tasks.attempts);
         }
         model.jobs.extend(others.jobs);
         model.workers.extend(others.workers);
@@ -271,9 +284,9 @@ impl Words {
         model.placements.extend(others.placements);
         model.requests.extend(others.requests);
         self.blocks.extend(other.blocks);
-        self.attempts.extend(other.attempts);
-        self.frames.extend(other.frames);
-        self.shots.extend(other.shots);
+        self.crew = self.crew.take().or(other.crew);
+        model.frames.merge(others.frames);
+        self.shared = self.shared.take().or(other.shared);
     }
 
     /// The model, but for its facts, once every row was taken.
@@ -289,11 +302,6 @@ impl Words {
                 tasks.activity.set(first, last, &text);
             }
         }
-        // Not before both threads are done: attempts name workers by numbers that only one gives.
-        for row in self.attempts {
-            let tasks = model.tasks.entry(row.job).or_default();
-            tasks.attempts.restore(&mut model.crew, row);
-        }
         for tasks in model.tasks.values_mut() {
             tasks.chunks.sort_unstable_by_key(|chunk| chunk.first);
         }
@@ -302,7 +310,8 @@ impl Words {
             // A job without tasks has no rows of them, but has an entry.
             model.tasks.entry(row.id).or_default();
         }
-        model.frames = Frames::restore(&self.frames, self.shots);
+        model.crew = self.crew.unwrap_or_default();
+        model.frames.restore_shared(self.shared.unwrap_or_default());
         Ok(model)
     }
 }
