@@ -362,3 +362,20 @@ fn the_page_shows_every_operation() {
     }
     assert!(!page.contains("src="), "nothing is fetched from elsewhere");
 }
+
+/// Each operation has its row where people look for differences, and no other has.
+#[test]
+fn every_operation_has_its_row_in_the_compatibility_table() {
+    let page = include_str!("../../docs/flamenco-compatibility.md");
+    let table = page.split("## Operation by operation").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let named: BTreeSet<&str> = rows.iter().copied().collect();
+    assert_eq!(rows.len(), named.len(), "one row each");
+    let facts = flamencos();
+    let operations: BTreeSet<&str> = (facts.keys())
+        .filter_map(|fact| fact.strip_suffix(" call"))
+        .collect();
+    assert_eq!(named, operations);
+}
