@@ -162,6 +162,18 @@ facts! {
         job: JobId,
     }
 
+    /// A job of another farm is here as it stood there.
+    JobImported {
+        /// The job.
+        job: JobId,
+        /// Its status from now on.
+        status: JobStatus,
+        /// Workers that failed tasks there, with inclusive ranges of task numbers.
+        failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
+        /// Workers that ran tasks last there, with inclusive ranges of task numbers.
+        last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
+    }
+
     /// Tasks changed status together.
     TasksChanged {
         /// The job.
@@ -538,6 +550,11 @@ facts! {
     ConfigApplied {
         /// The numbers that the rules read.
         policy: Policy,
+    }
+    /// Configuration took effect that no rule reads.
+    ConfigNoted {
+        /// BLAKE3 of its text.
+        text: [u8; 32],
     }
     /// The beginning of this journal is retired: a saved state stands in for it.
     BaselineTaken {

@@ -6,9 +6,9 @@
 
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
-    ConfigApplied, Decision, DetailErased, FailuresCleared, FramePublished, FrameSkipped,
-    JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobPlaced,
-    JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
+    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
+    FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
+    JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
     JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
     OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
     TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted, ThumbnailStored,
@@ -129,6 +129,7 @@ kinds! {
     3 v 1 ConfigApplied Named Changes,
     4 v 1 BaselineTaken None History,
     5 v 1 DetailErased Reason History,
+    6 v 1 ConfigNoted Named History,
 
     10 v 1 JobAccepted Job Changes,
     11 v 1 TasksAdded Tasks Changes,
@@ -143,6 +144,7 @@ kinds! {
     20 v 1 JobRestored None Changes,
     21 v 1 JobPurged None Changes,
     22 v 1 JobEpochRaised None Changes,
+    25 v 1 JobImported Reason Changes,
 
     30 v 1 TasksChanged Reason Changes,
     31 v 1 TaskPriorityChanged None Changes,

@@ -94,6 +94,48 @@ pub struct Report {
     pub peak_memory_bytes: Option<u64>,
 }
 
+/// A worker of another farm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportedWorker {
+    /// Its identity, there and here.
+    pub worker: WorkerId,
+    /// Operating system.
+    pub platform: String,
+    /// Task types it runs.
+    pub task_types: Vec<String>,
+    /// It can restart itself.
+    pub can_restart: bool,
+    /// Where it stood; `None` if it never signed on.
+    pub status: Option<WorkerStatus>,
+    /// What it was asked to become, and whether after its present task.
+    pub asked: Option<(WorkerStatus, bool)>,
+    /// Its tags.
+    pub tags: Vec<TagId>,
+    /// When it sleeps.
+    pub schedule: Option<SleepSchedule>,
+    /// Name, address, software.
+    pub detail: WorkerDetail,
+}
+
+/// How a job of another farm stood there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportedState {
+    /// Its status.
+    pub status: JobStatus,
+    /// What was said about it.
+    pub reason: String,
+    /// Statuses of tasks with inclusive ranges of numbers; those not named are queued.
+    pub tasks: Vec<(TaskStatus, Vec<(u32, u32)>)>,
+    /// Workers that failed tasks, with inclusive ranges of numbers.
+    pub failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
+    /// Workers that ran tasks last, with inclusive ranges of numbers.
+    pub last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
+    /// Workers that may not run tasks of a type.
+    pub blocked: Vec<(WorkerId, String)>,
+    /// When its deletion was asked for.
+    pub delete_marked: Option<Timestamp>,
+}
+
 macro_rules! requests {
     ($($code:literal $(#[$doc:meta])* $name:ident $body:tt),+ $(,)?) => {
         requests! { @enum $($(#[$doc])* $name $body),+ }
@@ -124,6 +166,7 @@ macro_rules! requests {
     };
 }
 
+// New ones go to the end, whatever their numbers: a decision holds its request by place.
 requests! {
     1 /// A process opened the journal.
     OpenJournal {
@@ -494,5 +537,22 @@ requests! {
         ranges: Vec<(Lsn, Lsn)>,
         /// Why.
         reason: String,
+    },
+    3 /// Configuration takes effect that no rule reads.
+    NoteConfig {
+        /// The configuration as text, secrets left out.
+        text: String,
+    },
+    90 /// Take over a worker of another farm, with all that is known of it.
+    ImportWorker {
+        /// What is known.
+        worker: Box<ImportedWorker>,
+    },
+    91 /// Take over how a job of another farm stood there, whose tasks were added before.
+    FinishImport {
+        /// The job.
+        job: JobId,
+        /// How it stood.
+        state: Box<ImportedState>,
     },
 }

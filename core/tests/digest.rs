@@ -15,9 +15,9 @@ use tablao_core::{
     Farm, JobId, JobStatus, Lsn, Request, RequestId, ShotId, TaskStatus, Timestamp, WorkerId,
     WorkerStatus,
     detail::{FrameDetail, WorkerDetail},
-    entity::{FrameKey, Hold, Policy, Protocol, RemoteVerb, SleepSchedule},
+    entity::{FrameKey, Hold, JobFacts, JobSource, Policy, Protocol, RemoteVerb, SleepSchedule},
     kind::KINDS,
-    request::{FrameReport, Report},
+    request::{FrameReport, ImportedState, ImportedWorker, Report},
 };
 use uuid::Uuid;
 
@@ -55,6 +55,7 @@ fn every_kind_changes_the_digest_or_is_listed_as_history() {
     let mut ride = watched();
     control(&mut ride);
     jobs_and_tags(&mut ride);
+    import(&mut ride);
     workers(&mut ride);
     attempts(&mut ride);
     let missing: Vec<&str> = KINDS
@@ -81,6 +82,9 @@ fn control(ride: &mut Ride) {
                 ..Policy::default()
             },
             text: "blocklist_threshold = 1".to_owned(),
+        },
+        Request::NoteConfig {
+            text: "manager_name = \"Night\"".to_owned(),
         },
         Request::NoteBaseline {
             next: Lsn::new(2),
@@ -197,6 +201,66 @@ fn jobs_and_tags(ride: &mut Ride) {
     for request in &requests {
         assert!(!ride.granted(request).events.is_empty(), "{request:?}");
     }
+}
+
+/// A job and its worker, as they stood on another farm.
+fn import(ride: &mut Ride) {
+    let (job, worker) = (job_id(3), worker_id(8));
+    let imported = JobFacts {
+        source: JobSource::Imported,
+        ..facts(job, 3)
+    };
+    let kinds = [("misc", 50, &[][..]), ("misc", 50, &[]), ("misc", 50, &[])];
+    let requests = [
+        Request::ImportWorker {
+            worker: Box::new(ImportedWorker {
+                worker,
+                platform: "linux".to_owned(),
+                task_types: vec!["misc".to_owned()],
+                can_restart: false,
+                status: Some(WorkerStatus::Asleep),
+                asked: Some((WorkerStatus::Offline, true)),
+                tags: Vec::new(),
+                schedule: None,
+                detail: WorkerDetail::default(),
+            }),
+        },
+        Request::AcceptJob {
+            job: new_job(imported, chunk(job, 0, &kinds)),
+        },
+        Request::FinishImport {
+            job,
+            state: Box::new(ImportedState {
+                status: JobStatus::Failed,
+                reason: "it failed there".to_owned(),
+                tasks: vec![
+                    (TaskStatus::Completed, vec![(0, 0)]),
+                    (TaskStatus::Failed, vec![(2, 2)]),
+                ],
+                failed_by: vec![(worker, vec![(2, 2)])],
+                last_workers: vec![(worker, vec![(0, 0), (2, 2)])],
+                blocked: vec![(worker, "misc".to_owned())],
+                delete_marked: None,
+            }),
+        },
+    ];
+    for request in &requests {
+        assert!(!ride.granted(request).events.is_empty(), "{request:?}");
+    }
+    let again = ride.granted(&requests[0]);
+    assert!(
+        again.events.is_empty(),
+        "a worker that is here stays as it is"
+    );
+    let here = &ride.farm.jobs()[&job];
+    assert_eq!(here.state.status, JobStatus::Failed);
+    assert_eq!(here.counts.of(TaskStatus::Queued), 1);
+    let task = here.tasks.get(2).expect("it has three");
+    assert_eq!(
+        (task.failed_by, task.last_worker),
+        (&[worker][..], Some(worker))
+    );
+    assert_eq!(here.failures.values().sum::<u32>(), 1);
 }
 
 fn workers(ride: &mut Ride) {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::commands_text::CommandsText;
+
 /// A job as somebody sent it, before its script ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmittedJob {
@@ -87,6 +89,27 @@ pub struct CompiledTask {
 }
 
 impl CompiledTask {
+    /// A task that no script made, with what is to be known of its commands.
+    #[must_use]
+    pub fn of_commands(uuid: Uuid, name: String, task_type: String, commands: &[Command]) -> Self {
+        let mut text = CommandsText::default();
+        for command in commands {
+            let write = |into: &mut Vec<u8>| serde_json::to_writer(into, &command.parameters);
+            text.push(&command.name, command.total_step_count, write)
+                .expect("JSON is written to memory");
+        }
+        Self {
+            uuid,
+            name,
+            task_type,
+            priority: 50,
+            depends_on: Vec::new(),
+            steps_total: text.steps_total,
+            frames: text.frames.take(),
+            commands_json: text.finish(),
+        }
+    }
+
     /// The commands, read from their text.
     #[must_use]
     pub fn commands(&self) -> Vec<Command> {

@@ -142,6 +142,19 @@ fn identity(root: &Path) -> Result<Identity, Error> {
 /// Writes a whole file so that a crash leaves the old one or the new one: temporary name, sync,
 /// rename, sync of the folder.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_as(path, bytes, OpenOptions::new().write(true).create_new(true))
+}
+
+/// The same, of a file that other users of the machine may not read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    write_as(path, bytes, &options)
+}
+
+fn write_as(path: &Path, bytes: &[u8], options: &OpenOptions) -> Result<(), Error> {
     let fail = |doing| {
         let path = path.to_owned();
         move |source| Error::File {
@@ -153,7 +166,7 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = path.with_extension(format!("{}.part", clock::new_id().simple()));
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        let mut file = options.open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -87,6 +87,15 @@ pub enum Error {
     /// The engine ended.
     #[error(transparent)]
     Stopped(#[from] crate::engine::Stopped),
+    /// Something that is imported was refused.
+    #[error("import {what}")]
+    Import {
+        /// What it is.
+        what: String,
+        /// Why it was refused.
+        #[source]
+        source: tablao_core::Refusal,
+    },
     /// The Server above.
     #[error("{doing} the Server at {url}: {what}")]
     Server {

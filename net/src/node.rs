@@ -25,7 +25,7 @@ use crate::{
     api::replication::LinkTokens,
     blobs::Blobs,
     clock,
-    config::Config,
+    config::{InForce, Settings},
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
@@ -34,7 +34,7 @@ use crate::{
     secrets::Secrets,
     submission,
     task_logs::TaskLogs,
-    variables::{Audience, Resolved, own_platform},
+    variables::{Audience, Resolved},
     view::View,
 };
 
@@ -60,8 +60,8 @@ pub struct NodeOptions {
 
 /// A running Server or Manager.
 pub struct Node {
-    /// What it was configured with.
-    pub config: Config,
+    /// Its configuration, which may change while it runs.
+    pub settings: Settings,
     /// Its data directory.
     pub data: DataDir,
     /// What part it plays.
@@ -86,8 +86,6 @@ pub struct Node {
     pub secrets: Secrets,
     /// Task logs.
     pub logs: TaskLogs,
-    /// The content store on the shared storage, where there is one.
-    pub shaman: Option<tablao_shaman::Store>,
     /// Blobs.
     pub blobs: Blobs,
     /// Last-rendered previews.
@@ -100,12 +98,7 @@ pub struct Node {
     seen: Mutex<BTreeMap<WorkerId, Timestamp>>,
     /// Managers whose progress is about to be noted.
     noting: Mutex<BTreeSet<ManagerId>>,
-    /// The variables, as audiences on platforms that asked see them.
-    resolved: Mutex<Vec<(Audience, String, Arc<Resolved>)>>,
 }
-
-/// Three platforms and two audiences exist; the rest is for names that somebody misspelt.
-const RESOLVED_MAX: usize = 16;
 
 /// After a restart, workers get this long before their silence counts.
 const GRACE: Duration = Duration::from_secs(10);
@@ -122,8 +115,8 @@ impl Node {
     /// Starts engines and opens everything in the data directory. Blocks while it recovers.
     pub fn start(options: &NodeOptions) -> Result<Self, Error> {
         let data = DataDir::open(&options.data)?;
-        let config = Config::load(&data.path("tablao.toml"))?;
-        tablao_journal::set_background_packing(config.pack_journals);
+        let settings = Settings::open(data.root())?;
+        tablao_journal::set_background_packing(settings.now().config.pack_journals);
         let manager = data.identity.manager;
         let start = |name: &str, folder: &str, authority| {
             let (engine, started) = Engine::start(&EngineOptions {
@@ -164,15 +157,13 @@ impl Node {
             job_types,
             secrets,
             logs: TaskLogs::new(data.path("logs")),
-            shaman: crate::shaman::store(&config),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
-            resolved: Mutex::default(),
             past_farms: PastFarms::default(),
-            config,
+            settings,
             data,
         };
         node.open_journals(clean)
@@ -203,12 +194,10 @@ impl Node {
                 } else {
                     site.open_journal(manager, site_clean).await?;
                 }
-                let apply = Request::ApplyConfig {
-                    policy: self.config.policy(),
-                    text: toml::to_string(&self.config).unwrap_or_default(),
-                };
-                let _ = site.ask(Ask::system(apply)).await?;
-                let name = self.config.manager_name.clone();
+                let in_force = self.in_force();
+                self.note_config(site, &in_force.config, Actor::SYSTEM, Asker::default())
+                    .await?;
+                let name = in_force.config.manager_name.clone();
                 let link = Request::LinkManager { manager, name };
                 let _ = self.control.ask(Ask::system(link)).await?;
             }
@@ -256,43 +245,24 @@ impl Node {
             .find(|view| view.read().task(task).is_some())
     }
 
-    /// Where tasks find the shared files.
-    ///
-    /// Until a studio says where, a folder in the data directory: right for a farm on one
-    /// machine, and said to be a first run, so that nobody takes it for shared.
-    pub fn storage(&self) -> String {
-        let configured = &self.config.shared_storage_path;
-        let path = match &self.shaman {
-            Some(store) => store.checkouts(),
-            None if configured.as_os_str().is_empty() => self.data.path("storage"),
-            None => configured.clone(),
-        };
-        let path = std::path::absolute(&path).unwrap_or(path);
-        path.to_string_lossy().into_owned()
+    /// The configuration that is in force at this moment, with what follows from it.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.settings.now()
     }
 
-    /// The variables as somebody sees them. Worked out once: the configuration stays as it was
-    /// at the start.
+    /// The content store on the shared storage, where there is one.
+    pub fn shaman(&self) -> Option<tablao_shaman::Store> {
+        self.in_force().shaman.clone()
+    }
+
+    /// Where tasks find the shared files.
+    pub fn storage(&self) -> String {
+        self.in_force().storage().to_owned()
+    }
+
+    /// The variables as somebody sees them.
     pub fn variables(&self, audience: Audience, platform: &str) -> Arc<Resolved> {
-        let platform = if platform == "manager" {
-            own_platform()
-        } else {
-            platform
-        };
-        let mut resolved = (self.resolved.lock()).unwrap_or_else(PoisonError::into_inner);
-        let known = (resolved.iter())
-            .find(|(known, name, _)| *known == audience && name == platform)
-            .map(|(_, _, resolved)| Arc::clone(resolved));
-        if let Some(known) = known {
-            return known;
-        }
-        let new = Resolved::new(&self.config.variables, &self.storage(), audience, platform);
-        let new = Arc::new(new);
-        // Platforms come from outside: whatever is asked for, only so many are kept.
-        if resolved.len() < RESOLVED_MAX {
-            resolved.push((audience, platform.to_owned(), Arc::clone(&new)));
-        }
-        new
+        self.in_force().variables(audience, platform)
     }
 
     /// Accepts a compiled job at this Manager: in one decision, or a large one in parts.

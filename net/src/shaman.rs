@@ -2,10 +2,7 @@
 //! The content store in a running Manager: when it is there, when it is collected, and which
 //! checkout goes with a job. What a store is stands in the crate `tablao-shaman`.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use tablao_core::JobId;
 use tablao_shaman::{CheckoutPath, Collection, Error, Garbage, Store};
@@ -40,15 +37,20 @@ pub fn collect(store: &Store, config: &Config, dry_run: bool) -> Result<Garbage,
 
 /// Collects now and then, as configured, for ever.
 pub(crate) async fn collect_regularly(node: SharedNode) {
-    let period = node.config.shaman.garbage_collect_period_s;
-    let Some(store) = node.shaman.clone().filter(|_| period > 0) else {
-        return;
-    };
+    let mut changes = node.settings.changes();
     tokio::time::sleep(FIRST_COLLECTION).await;
     loop {
-        let (store, node) = (store.clone(), Arc::clone(&node));
+        let in_force = node.in_force();
+        let period = in_force.config.shaman.garbage_collect_period_s;
+        let Some(store) = in_force.shaman.clone().filter(|_| period > 0) else {
+            // Nothing to collect until somebody says otherwise.
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
         let collected =
-            tokio::task::spawn_blocking(move || collect(&store, &node.config, false)).await;
+            tokio::task::spawn_blocking(move || collect(&store, &in_force.config, false)).await;
         match collected {
             Ok(Ok(garbage)) => tracing::info!(
                 files = garbage.blobs.len(),
@@ -82,8 +84,8 @@ pub fn erase_with(node: &Node, job: JobId) -> Result<bool, Error> {
 
 /// The checkout of a job. A submission may name any checkout, so one that another job's files
 /// lie in, or lie below, is not this job's to erase.
-fn checkout_of(node: &Node, job: JobId) -> Option<(&Store, CheckoutPath)> {
-    let store = node.shaman.as_ref()?;
+fn checkout_of(node: &Node, job: JobId) -> Option<(Store, CheckoutPath)> {
+    let store = node.shaman()?;
     let mut own = None;
     let mut others = Vec::new();
     for site in node.sites() {

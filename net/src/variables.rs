@@ -34,6 +34,24 @@ pub struct VariableValue {
     pub value: String,
 }
 
+impl VariableValue {
+    /// The platforms that it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let one = std::iter::once(self.platform.as_str()).filter(|name| !name.is_empty());
+        one.chain(self.platforms.iter().map(String::as_str))
+    }
+
+    /// It is for every audience.
+    pub fn for_all(&self) -> bool {
+        matches!(self.audience.as_str(), "" | "all")
+    }
+}
+
+/// A folder lies in another one (or is it), as submitted paths are compared.
+pub(crate) fn collapses_into(inner: &str, outer: &str) -> bool {
+    starts_at_boundary(trim_end(inner), trim_end(outer), true)
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -204,12 +222,9 @@ impl Resolved {
 }
 
 fn lookup<'a>(variable: &'a Variable, audience: Audience, platform: &str) -> Option<&'a str> {
-    let for_audience = |value: &&VariableValue| {
-        matches!(value.audience.as_str(), "" | "all") || value.audience == audience.name()
-    };
-    let names = |value: &VariableValue, wanted: &str| {
-        value.platform == wanted || value.platforms.iter().any(|name| name == wanted)
-    };
+    let for_audience =
+        |value: &&VariableValue| value.for_all() || value.audience == audience.name();
+    let names = |value: &VariableValue, wanted: &str| value.names().any(|name| name == wanted);
     let found = |wanted: &str| {
         (variable.values.iter().filter(for_audience))
             .rfind(|value| names(value, wanted))

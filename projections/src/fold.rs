@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tablao_core::{
     AttemptId, Event, JobId, Recorded, ShotId, WorkerId,
-    event::{AttemptAssigned, AttemptEnded, FramePublished},
+    event::{AttemptAssigned, AttemptEnded, FramePublished, JobImported},
 };
 
 use crate::{
@@ -37,7 +37,9 @@ impl ReadModel {
             Event::Decision(_) => {}
             // The farm has the journal's identity and term; nothing of them is words.
             Event::JournalOpened(_) | Event::TermStarted(_) => {}
-            Event::ConfigApplied(_) => self.config_text = named(&recorded.detail).description,
+            Event::ConfigApplied(_) | Event::ConfigNoted(_) => {
+                self.config_text = named(&recorded.detail).description;
+            }
 
             Event::JobAccepted(facts) => {
                 let sequence = self.farm.jobs()[&facts.facts.job].state.sequence;
@@ -63,6 +65,10 @@ impl ReadModel {
             }
             Event::JobStatusChanged(facts) => {
                 self.change_job(recorded, facts.job, |row| row.activity = reason());
+            }
+            Event::JobImported(facts) => {
+                self.change_job(recorded, facts.job, |row| row.activity = reason());
+                self.last_tasks_imported(facts);
             }
             Event::JobHeld(facts) => {
                 self.change_job(recorded, facts.job, |row| row.hold_reason = reason());
@@ -265,6 +271,20 @@ impl ReadModel {
             let gone = |task| self.farm.task(task).is_none();
             if worker.last_task.is_some_and(gone) {
                 worker.last_task = None;
+            }
+        }
+    }
+
+    /// What a worker did last on the farm that it was imported from.
+    fn last_tasks_imported(&mut self, event: &JobImported) {
+        let Some(job) = self.farm.jobs().get(&event.job) else {
+            return;
+        };
+        for (worker, ranges) in &event.last_workers {
+            let last = ranges.iter().map(|&(_, last)| last).max();
+            let task = last.and_then(|number| job.tasks.get(number as usize));
+            if let (Some(row), Some(task)) = (self.workers.get_mut(worker), task) {
+                row.last_task = Some(task.uuid);
             }
         }
     }

@@ -18,9 +18,10 @@ struct Place {
     /// The data directory; made when it is new.
     #[arg(long, value_name = "DIR", default_value = "tablao-data")]
     data: PathBuf,
-    /// Address to listen on. Anything but loopback is open to everybody who can reach it.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: String,
+    /// Address to listen on; else what the configuration says (127.0.0.1:8080). Anything but
+    /// loopback is open to everybody who can reach it.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
     /// Stop in order when standard input ends: for a program that starts a farm of its own and
     /// must not leave it behind.
     #[arg(long)]
@@ -149,7 +150,9 @@ async fn serve_until_stopped(
     place: &Place,
     workers: u32,
 ) -> anyhow::Result<Served> {
-    let listener = serve::listen(&place.listen).await?;
+    let in_force = node.in_force();
+    let listen = (place.listen.as_deref()).unwrap_or(&in_force.config.listen);
+    let listener = serve::listen(listen).await?;
     let address = listener.local_addr().context("read the address")?;
     if !address.ip().is_loopback() {
         tracing::warn!(
@@ -163,6 +166,15 @@ async fn serve_until_stopped(
         shown(address),
         shown(address)
     );
+    if in_force.config.is_first_run() {
+        println!(
+            "No shared storage is set yet, so jobs use a folder in the data directory: right for \
+             one machine. `tablao setup --url http://{}` or http://{}/app/setup sets it",
+            shown(address),
+            shown(address)
+        );
+    }
+    drop(in_force);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut running = Vec::new();
     for number in 1..=workers {

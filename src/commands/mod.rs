@@ -4,9 +4,11 @@
 mod backup;
 mod bench;
 mod completions;
+mod config;
 mod demo;
 mod farm;
 mod frames;
+mod import;
 mod jobs;
 mod journal;
 mod journal_note;
@@ -16,6 +18,7 @@ mod listing;
 mod records;
 mod replay;
 mod settings;
+mod setup;
 mod shaman;
 mod submit;
 mod tasks;
@@ -47,6 +50,9 @@ pub(crate) enum Command {
     Restore(backup::Restore),
     Replay(replay::Replay),
     Shaman(shaman::Shaman),
+    Setup(setup::Setup),
+    Import(import::Import),
+    Config(config::Config),
     Bench(bench::Bench),
     Completions(completions::Completions),
 }
@@ -70,6 +76,9 @@ impl Command {
             Self::Restore(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Shaman(command) => command.run(),
+            Self::Setup(command) => command.run(),
+            Self::Import(command) => command.run(),
+            Self::Config(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Completions(command) => command.run(),
         }

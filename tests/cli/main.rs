@@ -8,12 +8,16 @@
 )]
 
 mod client;
+mod flamenco;
 #[path = "../journal_reader/folder.rs"]
 #[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod folder;
 mod harness;
+mod import;
 mod journals;
 mod lost_answer;
+mod moving;
 mod scripts;
+mod setup;
 mod shaman;
 mod start;

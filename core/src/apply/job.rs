@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Farm, JobId, JobStatus, Lsn, Recorded, ShotId, TaskStatus,
     entity::{FrameKey, Job, JobState, Tasks},
-    event::{JobAccepted, TasksAdded},
+    event::{JobAccepted, JobImported, TasksAdded},
     status::TaskCounts,
     tasks::TaskState,
     unsettled::Mark,
@@ -71,6 +71,38 @@ impl Farm {
         self.schedule.add_tasks(job, first);
         (self.task_ids).add(&self.jobs, event.job, first, len);
         self.refresh_lanes(event.job);
+    }
+
+    pub(super) fn job_imported(&mut self, recorded: &Recorded, event: &JobImported) {
+        for (worker, ranges) in &event.failed_by {
+            for number in ranges.iter().flat_map(|&(first, last)| first..=last) {
+                let mut newly = None;
+                self.change_task(recorded, event.job, number, |task| {
+                    if task.add_failed_by(*worker) {
+                        newly = Some(task.task_type());
+                    }
+                });
+                if let (Some(task_type), Some(job)) = (newly, self.jobs.get_mut(&event.job)) {
+                    *job.failures.entry((*worker, task_type)).or_insert(0) += 1;
+                }
+            }
+        }
+        for (worker, ranges) in &event.last_workers {
+            for number in ranges.iter().flat_map(|&(first, last)| first..=last) {
+                self.change_task(recorded, event.job, number, |task| {
+                    task.state.set_last_worker(Some(*worker));
+                });
+            }
+        }
+        let status = event.status;
+        self.change_job(recorded, event.job, |job| {
+            job.state.status = status;
+            job.state.status_detail = recorded.detail_hash;
+            job.state.tasks_changed_at = recorded.lsn;
+        });
+        for waiting in self.schedule.waiting_for(event.job) {
+            self.refresh_lanes(waiting);
+        }
     }
 
     pub(super) fn job_purged(&mut self, id: JobId) {

@@ -73,6 +73,7 @@ impl Farm {
                     self.refresh_lanes(waiting);
                 }
             }
+            Event::JobImported(facts) => self.job_imported(recorded, facts),
             Event::JobAbandoned(facts) => {
                 self.change_job(recorded, facts.job, |job| {
                     job.state.status = crate::JobStatus::Failed;
@@ -164,6 +165,8 @@ impl Farm {
             Event::AttemptEnded(facts) => self.attempt_ended(recorded, facts),
             // History: the journal changed its shape, the farm did not.
             Event::BaselineTaken(_) | Event::DetailErased(_) => {}
+            // History: no rule reads what changed.
+            Event::ConfigNoted(_) => {}
             // History: it says that something arrived too late and changed nothing.
             Event::LateReportNoted(_) => {}
 

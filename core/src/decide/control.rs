@@ -6,9 +6,9 @@ use crate::{
     Detail, JobId, Lsn, ManagerId, Refusal, RequestId,
     entity::{Policy, RemoteVerb},
     event::{
-        BaselineTaken, ConfigApplied, DetailErased, JobPlaced, JournalOpened, LinkedToServer,
-        ManagerLinked, ManagerRevoked, OriginAdvanced, RequestAccepted, RequestSettled,
-        TermStarted,
+        BaselineTaken, ConfigApplied, ConfigNoted, DetailErased, JobPlaced, JournalOpened,
+        LinkedToServer, ManagerLinked, ManagerRevoked, OriginAdvanced, RequestAccepted,
+        RequestSettled, TermStarted,
     },
 };
 
@@ -44,6 +44,12 @@ impl Plan<'_> {
                 Detail::named("", text),
             );
         }
+        Answer::Done
+    }
+
+    pub(super) fn note_config(&mut self, text: &str) -> Answer {
+        let hash = *blake3::hash(text.as_bytes()).as_bytes();
+        self.emit_with(ConfigNoted { text: hash }, Detail::named("", text));
         Answer::Done
     }
 

@@ -2,6 +2,7 @@
 //! Reads state, never changes it. Time, positions and ids come in; facts or a refusal come out.
 
 mod control;
+mod import;
 mod job;
 mod plan;
 mod reassign;
@@ -87,6 +88,7 @@ impl Farm {
                 manager,
             } => plan.open_journal(build, *incarnation, *clean, *manager),
             Request::ApplyConfig { policy, text } => plan.apply_config(policy, text),
+            Request::NoteConfig { text } => plan.note_config(text),
 
             Request::SubmitJob { job } => plan.submit_job(job, true)?,
             Request::AcceptJob { job } => plan.submit_job(job, false)?,
@@ -202,6 +204,8 @@ impl Farm {
                 lsn,
                 chain,
             } => plan.advance_origin(*manager, *lsn, *chain)?,
+            Request::ImportWorker { worker } => plan.import_worker(worker)?,
+            Request::FinishImport { job, state } => plan.finish_import(*job, state)?,
             Request::NoteBaseline { next, state } => plan.note_baseline(*next, *state),
             Request::NoteErasure { ranges, reason } => plan.note_erasure(ranges, reason),
             Request::StartTerm { term } => plan.start_term(*term)?,

@@ -110,6 +110,13 @@ fn jobs() -> Vec<Event> {
     let job = JOB;
     vec![
         JobAccepted { facts: job_facts() }.into(),
+        JobImported {
+            job,
+            status: JobStatus::Failed,
+            failed_by: vec![(WORKER, vec![(0, 300)])],
+            last_workers: vec![(WORKER, vec![(1, 1), (3, 70_000)])],
+        }
+        .into(),
         TasksAdded {
             job,
             first_number: 0,
@@ -392,6 +399,7 @@ fn control() -> Vec<Event> {
             },
         }
         .into(),
+        ConfigNoted { text: [0xc0; 32] }.into(),
         BaselineTaken {
             next: Lsn::new(70_001),
             state: [0xba; 32],

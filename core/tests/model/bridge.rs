@@ -150,7 +150,10 @@ pub(crate) fn tell(
         | Request::FollowServer { .. }
         | Request::CarryOut { .. }
         | Request::ReassignJob { .. }
-        | Request::FenceJob { .. } => return None,
+        | Request::FenceJob { .. }
+        | Request::NoteConfig { .. }
+        | Request::ImportWorker { .. }
+        | Request::FinishImport { .. } => return None,
     })
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where the page is: /app/jobs/<job>/<task> and /app/workers/<worker>, kept in the browser's history.
+// Where the page is: /app/jobs/<job>/<task>, /app/workers/<worker> and /app/setup, kept in the
+// browser's history.
 // The addresses have the form that Flamenco's have, so a bookmark into a farm keeps its meaning.
 
 export type Route =
   | { page: "jobs"; job?: string; task?: string }
-  | { page: "workers"; worker?: string };
+  | { page: "workers"; worker?: string }
+  | { page: "setup" };
 
 const BASE = "/app/";
 
@@ -15,6 +17,7 @@ export function parseRoute(path: string): Route {
     .filter((part) => part !== "")
     .map(decodeURIComponent);
   if (page === "workers") return first === undefined ? { page } : { page, worker: first };
+  if (page === "setup") return { page };
   const route: Route = { page: "jobs" };
   if (page === "jobs" && first !== undefined) {
     route.job = first;
@@ -24,7 +27,10 @@ export function parseRoute(path: string): Route {
 }
 
 export function formatRoute(route: Route): string {
-  const parts = route.page === "workers" ? [route.page, route.worker] : [route.page, route.job, route.task];
+  const parts =
+    route.page === "jobs"
+      ? [route.page, route.job, route.task]
+      : [route.page, route.page === "workers" ? route.worker : undefined];
   return BASE + parts.filter((part) => part !== undefined).map(encodeURIComponent).join("/");
 }
 

@@ -10,6 +10,7 @@ import { chromium } from "playwright-core";
 import { LAUNCH } from "./browser.mjs";
 import { check, conclude, failures, part, same, skip } from "./checks.mjs";
 import { Farm, FRAMES, freePort, makeScene, Process, renderJob, runs, TASKS } from "./farm.mjs";
+import { setUpInTheBrowser } from "./setup.mjs";
 import { theirOwnTests } from "./units.mjs";
 import { View } from "./view.mjs";
 
@@ -152,6 +153,27 @@ async function wholeFarm() {
   await up.stop();
 }
 
+async function newFarm() {
+  const port = await freePort();
+  const farm = new Farm(port);
+  const data = join(temporary, "new");
+  const up = start("new", "up", "--data", data, "--listen", `127.0.0.1:${port}`, "--workers", "1");
+  await farm.ready(up);
+  const view = await newView();
+  await setUpInTheBrowser(farm, view, data, join(temporary, "share"), rendering);
+  await check("a job runs on the farm that was set up", async () => {
+    const job = await farm.submit({
+      name: "first",
+      type: "echo-sleep-test",
+      settings: { message: "hello", sleep_duration_seconds: 0, sleep_repeats: 1 },
+    });
+    await view.page.getByRole("link", { name: "Jobs" }).click();
+    await view.jobRow(job, "completed").waitFor();
+  });
+  await noReloadNoError(view);
+  await up.stop();
+}
+
 async function killedManager() {
   const port = await freePort();
   const farm = new Farm(port);
@@ -209,6 +231,7 @@ await part("The page by itself", theirOwnTests);
 try {
   browser = await chromium.launch(LAUNCH);
   if (rendering) await makeScene(scene);
+  await part("A new farm that is set up in the browser", newFarm);
   await part("A whole farm (tablao up)", wholeFarm);
   await part("A Manager that is killed under an open page", killedManager);
 } catch (cause) {

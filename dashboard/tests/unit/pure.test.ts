@@ -52,7 +52,7 @@ describe("rows in view", () => {
 });
 
 describe("addresses", () => {
-  it.each(["/app/jobs", "/app/jobs/j1", "/app/jobs/j1/t1", "/app/workers", "/app/workers/w1"])(
+  it.each(["/app/jobs", "/app/jobs/j1", "/app/jobs/j1/t1", "/app/workers", "/app/workers/w1", "/app/setup"])(
     "reads %s and writes the same",
     (path) => {
       // Protects bookmarks and the back button.

@@ -130,7 +130,7 @@ fn authenticated(node: &SharedNode, headers: &HeaderMap) -> Result<ManagerId, Pr
     let key = text(AUTHORIZATION.as_str())
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(unknown)?;
-    if !node.manager_keys.check(manager.uuid(), key) {
+    if !node.manager_keys.check_ours(manager.uuid(), key) {
         return Err(unknown());
     }
     match node.control.model().farm().managers().get(&manager) {

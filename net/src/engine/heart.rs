@@ -357,7 +357,11 @@ fn body(ask: &Ask) -> Body {
             Body::Events
         }
         Request::Report { report } if report.frames.len() > 64 => Body::Events,
-        Request::ApplyConfig { text, .. } if text.len() > INLINE_BODY_BYTES_MAX => Body::Events,
+        Request::ApplyConfig { text, .. } | Request::NoteConfig { text }
+            if text.len() > INLINE_BODY_BYTES_MAX =>
+        {
+            Body::Events
+        }
         _ => Body::Inline,
     }
 }

@@ -144,7 +144,7 @@ fn new_key() -> String {
 async fn greet(node: &Arc<Node>, engine: &Engine, caller: &Caller) -> Result<Welcome, Error> {
     let hello = Hello {
         manager: node.manager(),
-        name: node.config.manager_name.clone(),
+        name: node.in_force().config.manager_name.clone(),
         link_token: caller.link().link_token.clone(),
         key: caller.link().key.clone().unwrap_or_default(),
         site_journal: hex_id(engine.journal().id),

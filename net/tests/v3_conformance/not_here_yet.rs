@@ -3,12 +3,6 @@
 
 /// By their ids.
 pub(crate) const NOT_HERE_YET: &[&str] = &[
-    "checkSharedStoragePath",
-    "findBlenderExePath",
-    "checkBlenderExePath",
-    "saveSetupAssistantConfig",
-    "getConfigurationFile",
-    "updateConfigurationFile",
     "deleteJobMass",
     "fetchWorkerSleepSchedule",
     "setWorkerSleepSchedule",

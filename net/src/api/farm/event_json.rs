@@ -115,6 +115,7 @@ impl Concerns {
             }
             Event::JobReady(facts) => Self::job(facts.job),
             Event::JobAbandoned(facts) => Self::job(facts.job),
+            Event::JobImported(facts) => Self::job(facts.job),
             Event::JobStatusChanged(facts) => Self::job(facts.job),
             Event::JobPriorityChanged(facts) => Self::job(facts.job),
             Event::JobTagChanged(facts) => Self::job(facts.job),
@@ -172,6 +173,7 @@ impl Concerns {
             Event::Decision(_)
             | Event::JournalOpened(_)
             | Event::ConfigApplied(_)
+            | Event::ConfigNoted(_)
             | Event::BaselineTaken(_)
             | Event::DetailErased(_)
             | Event::TagCreated(_)
@@ -305,7 +307,7 @@ fn data(event: &Event, detail: &Detail) -> Map<String, Value> {
             say("name", &detail.name);
             if matches!(event, Event::JobPlaced(_)) {
                 say("reason", &detail.description);
-            } else if !matches!(event, Event::ConfigApplied(_)) {
+            } else if !matches!(event, Event::ConfigApplied(_) | Event::ConfigNoted(_)) {
                 say("description", &detail.description);
             }
         }

@@ -5,6 +5,7 @@
 
 mod assigned;
 mod body;
+mod configuration;
 mod document;
 mod error;
 mod jobs;
@@ -20,8 +21,9 @@ mod worker_task;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request, State},
     http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, delete, get, post},
 };
@@ -34,7 +36,6 @@ pub use worker_auth::WorkerIdentity;
 
 /// Routes under `/api/v3`.
 pub fn router(node: &SharedNode) -> Router<SharedNode> {
-    let body_bytes_max = node.config.body_bytes_max;
     let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
@@ -42,14 +43,30 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/swagger-ui/", get(document::serve_page))
         .route("/api/v3/version", get(meta::version))
         .route("/api/v3/status", get(meta::status))
-        .route("/api/v3/configuration", get(meta::configuration))
+        .route("/api/v3/configuration", get(configuration::configuration))
+        .route(
+            "/api/v3/configuration/file",
+            get(configuration::file).put(configuration::put_file),
+        )
+        .route(
+            "/api/v3/configuration/check/shared-storage",
+            post(configuration::check_shared_storage),
+        )
+        .route(
+            "/api/v3/configuration/check/blender",
+            get(configuration::blenders).post(configuration::check_one_blender),
+        )
+        .route(
+            "/api/v3/configuration/setup-assistant",
+            post(configuration::save_setup),
+        )
         .route(
             "/api/v3/configuration/variables/{audience}/{platform}",
-            get(meta::variables),
+            get(configuration::variables),
         )
         .route(
             "/api/v3/configuration/shared-storage/{audience}/{platform}",
-            get(meta::shared_storage),
+            get(configuration::shared_storage),
         )
         .route("/api/v3/worker/register-worker", post(worker::register))
         .route("/api/v3/worker/sign-on", post(worker::sign_on))
@@ -123,8 +140,11 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         )
         .method_not_allowed_fallback(no_such_method)
         .route("/api/v3/{*rest}", any(no_such_route))
-        .layer(DefaultBodyLimit::max(body_bytes_max))
-        .layer(axum::middleware::map_response(in_our_shape))
+        .layer(middleware::from_fn_with_state(
+            SharedNode::clone(node),
+            limit_body,
+        ))
+        .layer(middleware::map_response(in_our_shape))
 }
 
 /// What the framework refuses by itself (an address that is not UTF-8), it refuses in plain text,
@@ -141,6 +161,12 @@ async fn in_our_shape(answer: Response) -> Response {
     let said = axum::body::to_bytes(answer.into_body(), BYTES_MAX).await;
     let said = said.unwrap_or_default();
     Problem::new(status, String::from_utf8_lossy(&said)).into_response()
+}
+
+/// Bounds what a request may bring by the configuration of this moment.
+async fn limit_body(State(node): State<SharedNode>, mut request: Request, next: Next) -> Response {
+    DefaultBodyLimit::max(node.in_force().config.body_bytes_max).apply(&mut request);
+    next.run(request).await
 }
 
 async fn no_such_route(uri: Uri) -> Problem {

@@ -226,7 +226,7 @@ async fn drain(mut body: BodyDataStream) {
 }
 
 fn store(node: &SharedNode) -> Result<Store, Problem> {
-    node.shaman.clone().ok_or_else(|| {
+    node.shaman().ok_or_else(|| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "this farm takes no files: set shared_storage_path and shaman.enabled in tablao.toml",

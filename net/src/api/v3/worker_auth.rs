@@ -90,7 +90,7 @@ impl FromRequestParts<SharedNode> for WorkerIdentity {
                 .get(&id)
                 .is_some_and(|worker| !worker.deleted)
         });
-        if !known || !node.secrets.check(id.uuid(), secret) {
+        if !known || !node.secrets.check(id.uuid(), secret).await {
             return Err(Problem::forbidden());
         }
         node.saw(id);
