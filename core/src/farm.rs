@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AttemptId, JobId, Lsn, ManagerId, RequestId, ShotId, TagId, Task, TaskId, Timestamp, WorkerId,
+    blocks::Blocks,
     crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
     entity::{Attempt, FrameTable, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker},
@@ -45,6 +46,7 @@ pub struct Farm {
     pub(crate) keys: BTreeMap<[u8; 32], JobId>,
     pub(crate) schedule: Schedule,
     pub(crate) crew: Crew,
+    pub(crate) blocks: Blocks,
     /// The sum of the leaves of all entities but the unsettled ones.
     pub(crate) hash: SetHash,
     pub(crate) unsettled: Unsettled,
@@ -151,6 +153,11 @@ impl Farm {
     /// Tags by id.
     pub fn tags(&self) -> &BTreeMap<TagId, Tag> {
         &self.tags
+    }
+
+    /// When the oldest block of a worker in a job was made.
+    pub fn oldest_block(&self) -> Option<Timestamp> {
+        self.blocks.oldest()
     }
 
     /// Managers by id.

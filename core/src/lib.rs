@@ -24,9 +24,11 @@ pub mod refusal;
 pub mod request;
 pub mod rows;
 pub mod schedule;
+pub mod sleep;
 pub mod status;
 
 mod apply;
+mod blocks;
 mod crew;
 mod frame_rows;
 mod frame_table;

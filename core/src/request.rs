@@ -555,4 +555,16 @@ requests! {
         /// How it stood.
         state: Box<ImportedState>,
     },
+    41 /// Workers are to do what their sleep schedules want, as the local clock says.
+    FollowSchedules {
+        /// Each with what its schedule wants of it: awake or asleep.
+        wanted: Vec<(WorkerId, WorkerStatus)>,
+        /// They are about to sign on: what they were before says nothing about what they are.
+        signing_on: bool,
+    },
+    55 /// Blocks of workers in jobs that are this old are taken back.
+    ExpireBlocks {
+        /// Those that were made at this moment or before.
+        made_by: Timestamp,
+    },
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Farm, JobId, Lsn, ManagerId, RequestId, ShotId, Timestamp,
+    blocks::Block,
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
@@ -53,6 +54,8 @@ mod prefix {
     pub(super) const KEY: u8 = 11;
     pub(super) const RUN: u8 = 12;
     pub(super) const RARE: u8 = 13;
+    /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
+    pub(super) const BLOCKS: u8 = 14;
 }
 
 const _: () = assert!(
@@ -162,6 +165,7 @@ impl Farm {
                 )
             }))
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
+            .chain(self.block_row())
     }
 
     fn farm_row(&self) -> FarmRow {
@@ -179,6 +183,11 @@ impl Farm {
             type_names: self.type_names.clone(),
             hash: self.set_hash(),
         }
+    }
+
+    fn block_row(&self) -> Option<Row> {
+        let blocks = self.blocks.to_list();
+        (!blocks.is_empty()).then(|| (vec![prefix::BLOCKS], to_bytes(&blocks)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -315,6 +324,11 @@ impl Assembly {
                     .extend([from_bytes::<(RequestId, RemoteRequest)>(value)?]);
             }
             prefix::KEY => farm.keys.extend([from_bytes::<([u8; 32], JobId)>(value)?]),
+            prefix::BLOCKS => {
+                for (block, at) in from_bytes::<Vec<(Block, Timestamp)>>(value)? {
+                    farm.blocks.put(block, at);
+                }
+            }
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
@@ -336,6 +350,9 @@ impl Assembly {
         farm.placements.extend(others.placements);
         farm.remotes.extend(others.remotes);
         farm.keys.extend(others.keys);
+        for (block, at) in others.blocks.to_list() {
+            farm.blocks.put(block, at);
+        }
     }
 
     /// The farm without its indexes, once every row was taken.
@@ -367,6 +384,9 @@ impl Assembly {
                 .remove(state.facts.job.uuid().as_bytes())
                 .unwrap_or_default();
             farm.restore_job(state, tasks.finish()?)?;
+        }
+        if !farm.blocks.are_of(&farm.jobs) {
+            return Err(Error::Inconsistent("a block is of no job"));
         }
         if tasks.is_empty() {
             Ok(Assembled { farm })
@@ -433,6 +453,10 @@ impl Farm {
     /// Takes a job in, with what follows from its tasks.
     fn restore_job(&mut self, state: JobState, tasks: Tasks) -> Result<(), Error> {
         let id = state.facts.job;
+        // Rows of earlier builds do not say since when: then it counts from these rows on.
+        for (worker, task_type) in &state.blocked {
+            self.blocks.put((id, *worker, task_type.clone()), self.time);
+        }
         let mut counts = TaskCounts::default();
         for task in tasks.states() {
             if usize::from(task.task_type) >= self.type_names.len() {

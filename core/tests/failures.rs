@@ -286,3 +286,39 @@ fn queueing_again_forgets_failures() {
     assert!(ride.job(job).failures.is_empty());
     assert_eq!(ride.next(workers[0]), Some(task_id(job, 0)));
 }
+
+/// Protects blocks that expire: those that are old enough go, the younger ones stay, and a worker
+/// that fails again is blocked again at once. When a block was made survives a checkpoint.
+#[test]
+fn blocks_are_taken_back_when_they_are_old() {
+    let (mut ride, workers) = farm(3, Policy::default());
+    let job = submit(&mut ride, 12, 100);
+    let blocked = |ride: &Ride| ride.job(job).state.blocked.len();
+    for (before, &worker) in workers.iter().take(2).enumerate() {
+        for _ in 0..3 {
+            let task = ride.next(worker).expect("there are tasks");
+            ride.runs(worker, task, T::Failed);
+        }
+        assert_eq!(blocked(&ride), before + 1);
+        ride.wait_ms(60_000);
+    }
+    let first = common::START;
+    assert_eq!(ride.farm.oldest_block(), Some(first));
+    let again = tablao_core::Farm::from_rows(ride.farm.to_rows()).expect("its own rows");
+    assert_eq!(again.oldest_block(), Some(first));
+    assert!(again.to_rows().eq(ride.farm.to_rows()));
+    let expire = |made_by| Request::ExpireBlocks { made_by };
+    let before = tablao_core::Timestamp::from_micros(first.micros() - 1);
+    assert!(ride.granted(&expire(before)).events.is_empty());
+    assert_eq!(ride.next(workers[0]), None, "it is blocked");
+    assert_eq!(ride.granted(&expire(first)).events.len(), 1);
+    assert_eq!(blocked(&ride), 1, "the other block is younger");
+    let task = ride.next(workers[0]).expect("it may try others");
+    ride.runs(workers[0], task, T::Failed);
+    assert_eq!(blocked(&ride), 2, "at its next failure it is blocked again");
+    ride.set_job(job, J::Canceled).expect("it runs");
+    for request in [Request::MarkJobDeleted { job }, Request::PurgeJob { job }] {
+        ride.granted(&request);
+    }
+    assert_eq!(ride.farm.oldest_block(), None, "they went with their job");
+}

@@ -27,6 +27,7 @@ use crate::{
     clock,
     config::{InForce, Settings},
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
+    deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     link::{Link, Mirrors, Site},
     past_farms::PastFarms,
@@ -90,6 +91,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// Who removes deleted jobs.
+    pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
     /// When it was started, for `/metrics`.
@@ -162,6 +165,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,
             data,
@@ -197,6 +201,7 @@ impl Node {
                 let in_force = self.in_force();
                 self.note_config(site, &in_force.config, Actor::SYSTEM, Asker::default())
                     .await?;
+                site.set_expiries(in_force.config.upkeep.expiries()).await?;
                 let name = in_force.config.manager_name.clone();
                 let link = Request::LinkManager { manager, name };
                 let _ = self.control.ask(Ask::system(link)).await?;

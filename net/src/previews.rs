@@ -5,6 +5,7 @@
 //! rename, so that a browser never sees half a picture.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -12,6 +13,8 @@ use std::{
 
 use image::{ImageFormat, imageops::FilterType};
 use tablao_core::JobId;
+
+use crate::deletion::gone;
 
 /// Largest picture a worker may send, in bytes.
 pub const UPLOAD_BYTES_MAX: usize = 25 << 20;
@@ -28,8 +31,16 @@ pub const SIZES: [(&str, u32, u32); 3] = [
 #[derive(Clone, Debug)]
 pub struct Previews {
     folder: PathBuf,
-    waiting: Arc<Mutex<usize>>,
+    queue: Arc<Mutex<Queue>>,
     newest: Arc<Mutex<Option<JobId>>>,
+}
+
+/// Pictures that wait, in the order in which they came.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(JobId, Vec<u8>)>,
+    /// One is being worked on.
+    is_busy: bool,
 }
 
 /// There are too many pictures waiting.
@@ -43,7 +54,7 @@ impl Previews {
         let newest = newest_in(&folder);
         Self {
             folder,
-            waiting: Arc::default(),
+            queue: Arc::default(),
             newest: Arc::new(Mutex::new(newest)),
         }
     }
@@ -67,29 +78,50 @@ impl Previews {
             .exists()
     }
 
+    /// Removes the previews of a job.
+    pub fn erase(&self, job: JobId) -> io::Result<()> {
+        let folder = self.folder.join(Self::relative(job));
+        gone(fs::remove_dir_all(&folder))?;
+        if let Some(shared) = folder.parent() {
+            // Other jobs with the same first letters keep it.
+            let _ = fs::remove_dir(shared);
+        }
+        Ok(())
+    }
+
     /// The job whose picture came last.
     pub fn newest(&self) -> Option<JobId> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a picture in; it is worked on in the background.
+    /// Takes a picture in; it is worked on in the background, one at a time.
     pub fn take(&self, job: JobId, bytes: Vec<u8>) -> Result<(), QueueFull> {
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if *waiting > WAITING_MAX {
-                return Err(QueueFull);
-            }
-            *waiting += 1;
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.waiting.len() >= WAITING_MAX {
+            return Err(QueueFull);
         }
-        let this = self.clone();
-        tokio::task::spawn_blocking(move || {
-            match this.write(job, &bytes) {
-                Ok(()) => *this.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job),
+        queue.waiting.push_back((job, bytes));
+        if !std::mem::replace(&mut queue.is_busy, true) {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.work_off());
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<(JobId, Vec<u8>)> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = queue.waiting.pop_front();
+        queue.is_busy = next.is_some();
+        next
+    }
+
+    fn work_off(&self) {
+        while let Some((job, bytes)) = self.next() {
+            match self.write(job, &bytes) {
+                Ok(()) => *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job),
                 Err(error) => tracing::warn!(%job, %error, "make a preview"),
             }
-            *this.waiting.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        });
-        Ok(())
+        }
     }
 
     fn write(&self, job: JobId, bytes: &[u8]) -> io::Result<()> {

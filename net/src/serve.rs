@@ -41,6 +41,7 @@ pub async fn serve(
     });
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
+    let deleting = tokio::spawn(crate::deletion::purge_regularly(Arc::clone(&node)));
     let following = tokio::spawn(crate::config::watch::follow(Arc::clone(&node)));
     let served = tokio::select! {
         () = stop => Served::Asked,
@@ -50,6 +51,7 @@ pub async fn serve(
     // Whoever was waiting for an answer that did not come asks again.
     server.abort();
     collecting.abort();
+    deleting.abort();
     following.abort();
     served
 }

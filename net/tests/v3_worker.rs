@@ -263,3 +263,158 @@ fn previews_are_checked() {
         .unwrap();
     send("image/png", png.into_inner()).ok(202);
 }
+
+/// Protects sleep schedules as Flamenco's web application sets them: what is stored comes back as
+/// it was sent, over midnight too, it counts at once, and what is no time or day is refused.
+#[test]
+fn sleep_schedules() {
+    let farm = Farm::start();
+    let worker = farm.awake_worker("hut");
+    let path = format!("/api/v3/worker-mgt/workers/{}/sleep-schedule", worker.id);
+    let schedule = |active: bool, days: &str, start: &str, end: &str| json!({ "is_active": active, "days_of_week": days, "start_time": start, "end_time": end });
+    nothing(farm.get(&path));
+    for sent in [
+        schedule(false, "mo tu we", "09:00", "18:00"),
+        schedule(false, "", "22:00", "06:00"),
+        schedule(false, "sa su", "", ""),
+        schedule(false, "", "", "12:30"),
+    ] {
+        nothing(farm.post(&path, &sent));
+        assert_eq!(farm.read(&path), sent);
+    }
+    nothing(farm.post(&path, &schedule(false, "Monday  SUN", "9:05", "")));
+    assert_eq!(farm.read(&path), schedule(false, "mo su", "09:05", ""));
+    let kept = farm.read(&path);
+    for wrong in [
+        schedule(true, "m", "", ""),
+        schedule(true, "mo xx", "", ""),
+        schedule(true, "", "24:00", ""),
+        schedule(true, "", "12:00", "noon"),
+        schedule(true, "", "12", ""),
+        json!({ "is_active": true, "days_of_week": "", "start_time": "" }),
+        json!({ "is_active": "yes", "days_of_week": "", "start_time": "", "end_time": "" }),
+    ] {
+        refused(farm.post(&path, &wrong), 400, "");
+    }
+    let mut elsewhere = schedule(false, "", "22:00", "06:00");
+    elsewhere["time_zone"] = json!("Europe/Entenhausen");
+    refused(farm.post(&path, &elsewhere), 400, "Entenhausen");
+    assert_eq!(farm.read(&path), kept, "what is refused changes nothing");
+    elsewhere["time_zone"] = json!("Asia/Kathmandu");
+    nothing(farm.post(&path, &elsewhere));
+    assert_eq!(farm.read(&path), elsewhere);
+    let of = |id: &str| format!("/api/v3/worker-mgt/workers/{id}/sleep-schedule");
+    for id in ["seven", UNKNOWN] {
+        let status = if id == UNKNOWN { 404 } else { 400 };
+        refused(farm.get(&of(id)), status, "");
+        refused(farm.post(&of(id), &kept), status, "");
+    }
+
+    // The whole day, every day: it is to sleep, now. What a person wants then counts.
+    let ask = || farm.post_as(&worker, "/api/v3/worker/task", &Value::Null);
+    nothing(farm.post(&path, &schedule(true, "", "", "")));
+    assert_eq!(
+        ask().ok(423).json(),
+        json!({ "status_requested": "asleep" })
+    );
+    let shown = farm.read(&format!("/api/v3/worker-mgt/workers/{}", worker.id));
+    assert_eq!(
+        shown["status_change"],
+        json!({ "status": "asleep", "is_lazy": true })
+    );
+    let set = format!("/api/v3/worker-mgt/workers/{}/setstatus", worker.id);
+    nothing(farm.post(&set, &json!({ "status": "awake", "is_lazy": false })));
+    nothing(ask());
+    let body =
+        json!({ "name": "hut", "supported_task_types": ["misc"], "software_version": "3.9" });
+    let sign_on = || {
+        let answer = farm.post_as(&worker, "/api/v3/worker/sign-on", &body);
+        answer.ok(200).json()["status_requested"].clone()
+    };
+    assert_eq!(sign_on(), "asleep");
+    let said = json!({ "status": "asleep" });
+    nothing(farm.post_as(&worker, "/api/v3/worker/state-changed", &said));
+    nothing(farm.post(&path, &schedule(false, "", "", "")));
+    assert_eq!(ask().ok(423).json(), json!({ "status_requested": "awake" }));
+    let by = farm.read("/api/farm/v1/events?limit=1000");
+    let asked: Vec<&Value> = (by["items"].as_array().unwrap().iter())
+        .filter(|event| event["kind"] == "WorkerStatusRequested")
+        .map(|event| &event["actor"]["kind"])
+        .collect();
+    assert_eq!(asked, ["schedule", "schedule", "schedule"]);
+}
+
+/// Protects a restart that a person asks for: only of a worker that can, after its task if lazy;
+/// it is delivered, forgotten when the worker leaves, and what it was is remembered.
+#[test]
+fn a_restart_is_asked_for_and_done() {
+    let farm = Farm::start();
+    let worker = farm.awake_worker("hut");
+    let set = format!("/api/v3/worker-mgt/workers/{}/setstatus", worker.id);
+    let restart = json!({ "status": "restart", "is_lazy": true });
+    refused(farm.post(&set, &restart), 412, "restart exit code");
+    let body = json!({
+        "name": "hut", "supported_task_types": ["misc"], "software_version": "3.9", "can_restart": true,
+    });
+    let sign_on = || {
+        let answer = farm.post_as(&worker, "/api/v3/worker/sign-on", &body);
+        answer.ok(200).json()["status_requested"].clone()
+    };
+    assert_eq!(sign_on(), "awake");
+    let awake = json!({ "status": "awake" });
+    nothing(farm.post_as(&worker, "/api/v3/worker/state-changed", &awake));
+    let job = farm.submit_echo("runs", 1);
+    let task = farm.ask(&worker).unwrap();
+    let may = || {
+        let path = format!(
+            "/api/v3/worker/task/{}/may-i-run",
+            task["uuid"].as_str().unwrap()
+        );
+        let auth = worker.header();
+        farm.call("GET", &path, &[("authorization", &auth)], "")
+            .ok(200)
+            .json()
+    };
+    nothing(farm.post(&set, &restart));
+    assert_eq!(
+        may(),
+        json!({ "mayKeepRunning": true, "reason": "", "statusChangeRequested": false })
+    );
+    nothing(farm.post(&set, &json!({ "status": "restart", "is_lazy": false })));
+    assert_eq!(may()["mayKeepRunning"], false);
+    assert_eq!(may()["statusChangeRequested"], true);
+    let asked = farm.post_as(&worker, "/api/v3/worker/task", &Value::Null);
+    assert_eq!(
+        asked.ok(423).json(),
+        json!({ "status_requested": "restart" })
+    );
+    nothing(farm.post_as(&worker, "/api/v3/worker/sign-off", &Value::Null));
+    let tasks = farm.read(&format!("/api/v3/jobs/{job}/tasks"));
+    assert_eq!(
+        tasks["tasks"][0]["status"], "queued",
+        "it gave its task back"
+    );
+    assert_eq!(sign_on(), "awake", "what it was before it was restarted");
+}
+
+/// Protects from a worker that was removed: its task goes to others, it is not listed, and its
+/// credentials open nothing any more.
+#[test]
+fn a_removed_worker_is_gone() {
+    let farm = Farm::start();
+    let worker = farm.awake_worker("hut");
+    let other = farm.awake_worker("barn");
+    farm.submit_echo("runs", 1);
+    let task = farm.ask(&worker).unwrap();
+    let path = format!("/api/v3/worker-mgt/workers/{}", worker.id);
+    nothing(farm.call("DELETE", &path, &[], Body::empty()));
+    refused(farm.get(&path), 404, "");
+    refused(farm.call("DELETE", &path, &[], Body::empty()), 404, "");
+    refused(farm.get(&format!("{path}/sleep-schedule")), 404, "");
+    let listed = farm.read("/api/v3/worker-mgt/workers");
+    assert_eq!(listed["workers"].as_array().unwrap().len(), 1);
+    let update = format!("/api/v3/worker/task/{}", task["uuid"].as_str().unwrap());
+    let late = farm.post_as(&worker, &update, &json!({ "taskStatus": "completed" }));
+    assert_eq!(late.status, 403);
+    assert_eq!(farm.ask(&other).unwrap()["uuid"], task["uuid"]);
+}

@@ -84,8 +84,18 @@ enum Verb {
         #[arg(value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(0..=100))]
         priority: i32,
     },
-    /// Delete a job. Its frames stay on the disk, its history in the journal.
+    /// Delete a job. It can be restored for a day (`deleted_job_keep_s`); then its logs,
+    /// thumbnails and checkout go with it. Its frames stay on the disk, its history in the journal.
     Delete {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: String,
+        /// At once and for good.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Take a job's deletion back. What ran was canceled: requeue it to run the rest.
+    Restore {
         /// The job.
         #[arg(value_name = "JOB")]
         job: String,
@@ -135,15 +145,27 @@ impl Jobs {
                     let body = json!({ "priority": priority });
                     change(&client, &job, "setpriority", &body).await
                 }
-                Verb::Delete { job } => {
+                Verb::Delete { job, now } => {
                     let job = super::id("job", &job)?;
-                    client
-                        .farm()?
-                        .delete(&format!("/api/v3/jobs/{job}"))
-                        .await?;
+                    let farm = client.farm()?;
+                    farm.delete(&format!("/api/v3/jobs/{job}")).await?;
+                    if now {
+                        farm.post(&format!("{}/purge", address(job)?), &Value::Null)
+                            .await?;
+                    }
                     client.say(&json!({ "id": job }), || {
-                        format!("job {job} is marked for deletion")
+                        if now {
+                            format!("job {job} is gone")
+                        } else {
+                            format!("job {job} is marked for deletion; `tablao jobs restore {job}` takes it back")
+                        }
                     })
+                }
+                Verb::Restore { job } => {
+                    let job = super::id("job", &job)?;
+                    let path = format!("{}/restore", address(job)?);
+                    client.farm()?.post(&path, &Value::Null).await?;
+                    client.say(&json!({ "id": job }), || format!("job {job} is restored"))
                 }
             }
         })

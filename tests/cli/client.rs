@@ -76,7 +76,44 @@ fn jobs_are_paused_queued_canceled_and_deleted() {
     let task = task["id"].as_str().unwrap();
     farm.run(&["tasks", "requeue", task]).ended(0);
     farm.run(&["tasks", "cancel", task]).ended(0);
-    farm.run(&["jobs", "delete", &job]).ended(0);
+    let told = farm.run(&["jobs", "delete", &job]).ended(0);
+    assert!(told.out.contains("jobs restore"), "{told:?}");
+    let marked = || {
+        let shown = farm.run(&["jobs", "show", &job, "--json"]).ended(0).json();
+        shown["delete_requested_at"].is_string()
+    };
+    assert!(marked());
+    farm.run(&["jobs", "restore", &job]).ended(0);
+    assert!(!marked());
+    farm.run(&["jobs", "delete", &job, "--now"]).ended(0);
+    farm.run(&["jobs", "show", &job]).ended(1);
+    farm.run(&["jobs", "restore", &job]).ended(1);
+}
+
+/// A Worker that can be restarted ends with the code that it was started with, so that whoever
+/// looks after it starts it again.
+#[test]
+fn a_worker_ends_with_its_restart_exit_code() {
+    let farm = Farm::start(0);
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = crate::harness::tablao()
+        .args(["worker", "--name", "phoenix", "--restart-exit-code", "47"])
+        .args(["--manager", &farm.url, "--data"])
+        .arg(folder.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::harness::wait_for("the worker to wake up", || {
+        let list = ["workers", "list", "--status", "awake", "--json"];
+        let workers = farm.run(&list).ended(0).json();
+        (workers["items"][0]["name"] == "phoenix").then_some(())
+    });
+    farm.run(&["workers", "set-status", "phoenix", "restart"])
+        .ended(0);
+    let ended = crate::harness::wait_for("the worker to end", || worker.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(47));
+    let shown = farm.run(&["workers", "show", "phoenix", "--json"]).json();
+    assert_eq!(shown["status"], "offline");
 }
 
 /// A list longer than one page of the farm comes whole, and a limited one says that there is more.

@@ -112,6 +112,7 @@ impl Farm {
             return;
         };
         self.unsettled.job_goes(&mut self.hash, &job);
+        self.blocks.take_all_of(&job);
         let gone = self.frames_last_published_by(id);
         self.unsettled
             .frames_go(&mut self.hash, &gone, &mut self.frames);

@@ -134,6 +134,8 @@ impl Farm {
                 self.change_job(recorded, facts.job, |job| {
                     job.state.blocked.insert(entry);
                 });
+                let block = (facts.job, facts.worker, facts.task_type.clone());
+                self.blocks.put(block, recorded.at);
                 self.set_blocked(facts.job, facts.worker, &facts.task_type, true);
             }
             Event::WorkerUnblocked(facts) => {
@@ -141,6 +143,8 @@ impl Farm {
                 self.change_job(recorded, facts.job, |job| {
                     job.state.blocked.remove(&entry);
                 });
+                let block = (facts.job, facts.worker, facts.task_type.clone());
+                self.blocks.take(&block);
                 self.set_blocked(facts.job, facts.worker, &facts.task_type, false);
             }
 

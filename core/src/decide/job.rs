@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Answer, Plan};
 use crate::{
-    Detail, JobId, JobStatus, Refusal, TagId, TaskStatus, WorkerId,
+    Detail, JobId, JobStatus, Refusal, TagId, TaskStatus, Timestamp, WorkerId,
     entity::{Hold, Job, JobSource},
     event::{
         JobAbandoned, JobAccepted, JobDeleteMarked, JobHeld, JobPriorityChanged, JobPurged,
@@ -16,6 +16,9 @@ use crate::{
 };
 
 type Decision = Result<Answer, Refusal>;
+
+/// So many blocks are taken back by one decision: it has to fit a batch.
+const BLOCKS_AT_ONCE: usize = 1000;
 
 impl<'a> Plan<'a> {
     pub(super) fn job(&self, id: JobId) -> Result<&'a Job, Refusal> {
@@ -294,6 +297,22 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(Answer::Done)
+    }
+}
+
+impl Plan<'_> {
+    /// Takes blocks back that are old enough. Failures stay counted, so the worker is blocked
+    /// again at its next one.
+    pub(super) fn expire_blocks(&mut self, made_by: Timestamp) -> Answer {
+        let farm = self.farm;
+        for (job, worker, task_type) in farm.blocks.made_by(made_by).take(BLOCKS_AT_ONCE) {
+            self.emit(WorkerUnblocked {
+                job,
+                worker,
+                task_type: task_type.to_owned(),
+            });
+        }
+        Answer::Done
     }
 }
 

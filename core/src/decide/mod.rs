@@ -231,6 +231,10 @@ impl Farm {
                 manager,
                 epoch,
             } => plan.fence_job(*control, *job, *manager, *epoch),
+            Request::FollowSchedules { wanted, signing_on } => {
+                plan.follow_schedules(wanted, *signing_on)
+            }
+            Request::ExpireBlocks { made_by } => plan.expire_blocks(*made_by),
         };
         Ok(Decided {
             events: plan.into_events(),

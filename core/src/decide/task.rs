@@ -89,6 +89,13 @@ impl Plan<'_> {
                 status: pending.status,
             });
         }
+        // A worker that was lost and asks for work has been found; it does not know that it was
+        // lost, and would be refused for ever.
+        if worker.status == Some(WorkerStatus::Error) {
+            return Err(Refusal::StatusChangePending {
+                status: WorkerStatus::Awake,
+            });
+        }
         if worker.status != Some(WorkerStatus::Awake) {
             return Err(Refusal::NotAwake {
                 status: worker.status,

@@ -225,6 +225,49 @@ impl<'a> Plan<'a> {
         Ok(Answer::Done)
     }
 
+    /// Has workers do what their schedules want: after the task that they run. A schedule speaks
+    /// when a boundary has come, and only between awake and asleep: it overrules what was wished
+    /// before, but whoever is to leave leaves.
+    pub(super) fn follow_schedules(
+        &mut self,
+        wanted: &[(WorkerId, WorkerStatus)],
+        signing_on: bool,
+    ) -> Answer {
+        let mut told = BTreeSet::new();
+        for &(id, status) in wanted {
+            let Ok(worker) = self.worker(id) else {
+                continue;
+            };
+            // A worker has one schedule: what is said of it a second time does not count.
+            if !told.insert(id) {
+                continue;
+            }
+            let there_already = worker.status == Some(status) && !signing_on;
+            match worker.pending {
+                Some(asked) if asked.status == status => {}
+                Some(asked)
+                    if !matches!(asked.status, WorkerStatus::Awake | WorkerStatus::Asleep) => {}
+                Some(from) if there_already => {
+                    self.emit(WorkerStatusRequestCleared { worker: id, from });
+                }
+                None if there_already => {}
+                from => self.emit_with(
+                    WorkerStatusRequested {
+                        worker: id,
+                        request: StatusRequest {
+                            status,
+                            lazy: true,
+                            source: StatusRequestSource::Schedule,
+                        },
+                        from,
+                    },
+                    Detail::reason("its sleep schedule says so"),
+                ),
+            }
+        }
+        Answer::Done
+    }
+
     pub(super) fn delete_worker(&mut self, id: WorkerId) -> Decision {
         self.worker(id)?;
         self.give_all_back(id, AttemptOutcome::Returned, "its worker was removed");

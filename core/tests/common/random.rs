@@ -45,6 +45,8 @@ const WISHES: &[(usize, Wish)] = &[
     (4, Wishes::delete_worker),
     (40, Wishes::lapse),
     (20, Wishes::lose),
+    (8, Wishes::follow_schedules),
+    (4, Wishes::expire_blocks),
     (8, Wishes::configure),
     (10, Wishes::thumbnail),
 ];

@@ -114,6 +114,8 @@ pub(crate) fn tell(
         Request::WorkerStateChanged { worker, status } => naive.state_changed(*worker, *status),
         Request::RequestWorkerStatus { worker, status, .. } => naive.wish_status(*worker, *status),
         Request::SetWorkerTags { worker, tags } => naive.tag_worker(*worker, tags),
+        Request::FollowSchedules { wanted, signing_on } => naive.schedules_say(wanted, *signing_on),
+        Request::ExpireBlocks { made_by } => naive.forgive(clock(*made_by)),
         Request::DeleteWorker { worker } => naive.delete_worker(*worker),
         Request::CreateTag { tag, .. } => naive.make_tag(*tag),
         Request::DeleteTag { tag } => naive.drop_tag(*tag),

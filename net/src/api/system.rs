@@ -10,9 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tablao_core::{JobStatus, TaskStatus, WorkerStatus};
+use tablao_core::{JobId, JobStatus, TaskId, TaskStatus, WorkerStatus};
 
-use crate::node::SharedNode;
+use crate::{node::SharedNode, previews::Previews};
 
 /// Routes outside the APIs.
 pub fn router(_node: &SharedNode) -> Router<SharedNode> {
@@ -151,5 +151,64 @@ async fn job_file(
     {
         return StatusCode::NOT_FOUND.into_response();
     }
-    picture(node.previews.folder().join(prefix).join(job).join(file)).await
+    match task_of_log(&file) {
+        Some(task) => task_log(&node, &prefix, &job, task).await,
+        None => picture(node.previews.folder().join(prefix).join(job).join(file)).await,
+    }
+}
+
+/// The task whose log has this name, as Flamenco names logs.
+fn task_of_log(file: &str) -> Option<TaskId> {
+    let name = file.strip_prefix("task-")?.strip_suffix(".txt")?;
+    name.parse().ok()
+}
+
+/// Bytes of a log that are read at once.
+const LOG_PART_BYTES: u64 = 256 << 10;
+
+/// The whole log of a task, piece by piece: it may be longer than memory has room for.
+async fn task_log(node: &SharedNode, prefix: &str, job: &str, task: TaskId) -> Response {
+    let nothing = || (StatusCode::NOT_FOUND, "there is no such log\n").into_response();
+    let Ok(job) = job.parse::<JobId>() else {
+        return nothing();
+    };
+    if Previews::relative(job) != format!("{prefix}/{job}") {
+        return nothing();
+    }
+    let logs = node.logs.clone();
+    let read = move |offset: u64| {
+        let logs = logs.clone();
+        tokio::task::spawn_blocking(move || logs.read(job, task, offset, LOG_PART_BYTES))
+    };
+    let first = match read(0).await {
+        Ok(Ok(part)) if part.size > 0 => part,
+        _ => return nothing(),
+    };
+    // What comes in meanwhile is not of this answer: its length has been told.
+    let size = first.size;
+    let parts = futures_util::stream::try_unfold((first.bytes, 0_u64), move |(bytes, offset)| {
+        let read = read.clone();
+        async move {
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let offset = offset + bytes.len() as u64;
+            let next = if offset < size {
+                let part = read(offset).await.map_err(std::io::Error::other)??;
+                let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+                let mut bytes = part.bytes;
+                bytes.truncate(left);
+                bytes
+            } else {
+                Vec::new()
+            };
+            Ok::<_, std::io::Error>(Some((bytes::Bytes::from(bytes), (next, offset))))
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_LENGTH, size.to_string()),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+    ];
+    (headers, axum::body::Body::from_stream(parts)).into_response()
 }

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use tablao_core::entity::Policy;
 
-use crate::variables::Variable;
+use crate::{upkeep::Upkeep, variables::Variable};
 
 pub use check::on_this_machine;
 pub use documented::documented;
@@ -54,6 +54,8 @@ pub struct Config {
     pub rules: Rules,
     /// Files that clients send once and jobs share.
     pub shaman: Shaman,
+    /// What goes by itself after a while.
+    pub upkeep: Upkeep,
     /// How Workers find this Manager.
     pub discovery: Discovery,
     /// Where events are published.
@@ -179,6 +181,7 @@ impl Default for Config {
             pack_journals: true,
             rules: Rules::default(),
             shaman: Shaman::default(),
+            upkeep: Upkeep::default(),
             discovery: Discovery::default(),
             mqtt: Mqtt::default(),
             variables: crate::variables::defaults(),

@@ -51,8 +51,11 @@ impl Node {
         };
         if let Some(site) = &self.site {
             self.note_config(site, &config, actor, asker).await?;
+            site.set_expiries(config.upkeep.expiries()).await?;
         }
         self.settings.put(config);
+        // Deleted jobs may be due sooner, or later.
+        self.deletion.look();
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tablao_core::{
     ActorKind, Answer, Env, Event, Farm, Lsn, Refusal, Request, TaskStatus, Timestamp, WorkerId,
+    WorkerStatus,
     decide::{Decided, decision_record},
     event::Body,
 };
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Ask, Heard, Reply,
+    due::{self, Due},
     liveness::Liveness,
     parked::{Class, Parked, ParkedAsk},
     projector::Settlement,
@@ -57,6 +59,7 @@ pub(super) struct Heart<S> {
     pub(super) farm: Farm,
     pub(super) authority: Authority,
     pub(super) liveness: Liveness,
+    pub(super) due: Due,
     pub(super) parked: Parked,
     /// Some that wait were not tried when there may have been work.
     pub(super) left_untried: bool,
@@ -75,8 +78,97 @@ impl<S: Surroundings> Heart<S> {
         if let Some(heard) = self.heard_in(&ask.request) {
             self.heard(heard);
         }
+        // A wish that comes behind a boundary is decided behind it.
+        let now = self.wall();
+        if self.due.has_boundary(now) {
+            self.pass_boundaries(now)?;
+        }
+        let after = self.schedule_around(&ask.request, now)?;
         let until = (!patience.is_zero()).then(|| self.around.monotonic() + patience);
         let wake = self.decide(ask, reply, until)?;
+        self.wake(&wake)?;
+        match after {
+            Some(worker) => self.follow_own_schedule(worker),
+            None => Ok(()),
+        }
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.around.wall().max(self.farm.time())
+    }
+
+    /// Schedules whose boundary has come have their say.
+    fn pass_boundaries(&mut self, now: Timestamp) -> Result<(), tablao_journal::Error> {
+        match self.due.boundaries(&self.farm, now) {
+            Some(request) => self.decide_alone(Ask::schedule(request)),
+            None => Ok(()),
+        }
+    }
+
+    /// A worker that signs on starts as its schedule wants, unless something else is asked of it.
+    /// Gives the worker whose schedule is to be looked at once the request is decided: one whose
+    /// schedule is set, and one that was lost and comes back.
+    fn schedule_around(
+        &mut self,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Option<WorkerId>, tablao_journal::Error> {
+        match request {
+            Request::SignOn { worker, .. } => {
+                let known = self.farm.workers().get(worker);
+                let is_free = known.is_some_and(|worker| worker.pending.is_none());
+                let sleeps = due::verdict(&self.farm, *worker, now)
+                    .is_some_and(|verdict| verdict.status == WorkerStatus::Asleep);
+                if is_free && sleeps {
+                    self.decide_alone(Ask::schedule(Request::FollowSchedules {
+                        wanted: vec![(*worker, WorkerStatus::Asleep)],
+                        signing_on: true,
+                    }))?;
+                }
+                Ok(None)
+            }
+            Request::WorkerStateChanged { worker, .. } => {
+                let known = self.farm.workers().get(worker);
+                let was_lost =
+                    known.is_some_and(|worker| worker.status == Some(WorkerStatus::Error));
+                Ok(was_lost.then_some(*worker))
+            }
+            // A schedule that kept its worker asleep and is taken back lets it wake.
+            Request::SetWorkerSchedule { worker, schedule } => {
+                let goes = !schedule.as_ref().is_some_and(|schedule| schedule.active);
+                let slept = due::verdict(&self.farm, *worker, now)
+                    .is_some_and(|verdict| verdict.status == WorkerStatus::Asleep);
+                if goes && slept {
+                    let wanted = vec![(*worker, WorkerStatus::Awake)];
+                    let signing_on = false;
+                    self.decide_alone(Ask::schedule(Request::FollowSchedules {
+                        wanted,
+                        signing_on,
+                    }))?;
+                }
+                Ok((!goes).then_some(*worker))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn follow_own_schedule(&mut self, worker: WorkerId) -> Result<(), tablao_journal::Error> {
+        let now = self.wall();
+        // So that the tick finds no boundary of it in what has passed.
+        self.pass_boundaries(now)?;
+        match due::verdict(&self.farm, worker, now) {
+            Some(verdict) => self.decide_alone(Ask::schedule(Request::FollowSchedules {
+                wanted: vec![(worker, verdict.status)],
+                signing_on: false,
+            })),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides a request for whose answer nobody waits.
+    fn decide_alone(&mut self, ask: Ask) -> Result<(), tablao_journal::Error> {
+        let (reply, _) = oneshot::channel();
+        let wake = self.decide(ask, reply, None)?;
         self.wake(&wake)
     }
 
@@ -172,6 +264,7 @@ impl<S: Surroundings> Heart<S> {
         let mut wake = Wake::default();
         for recorded in &drafted.records {
             wake.note(&recorded.event);
+            self.due.note(&recorded.event);
             if let Event::AttemptEnded(ended) = &recorded.event {
                 self.liveness.forget(ended.attempt);
             }
@@ -318,6 +411,14 @@ impl<S: Surroundings> Heart<S> {
         } else {
             (timeout / 6).clamp(TICK, QUIET_TICK)
         };
+        // To the moment, and no sooner.
+        let quiet = match self.due.next(&self.farm) {
+            Some(next) => {
+                let left = next.micros().saturating_sub(self.last_tick.micros());
+                quiet.min(Duration::from_micros(left))
+            }
+            None => quiet,
+        };
         let micros = u64::try_from(quiet.as_micros()).unwrap_or(u64::MAX);
         let until = Timestamp::from_micros(self.last_tick.micros().saturating_add(micros));
         if self.farm.has_job_starting(self.last_tick, until) {
@@ -329,12 +430,16 @@ impl<S: Surroundings> Heart<S> {
     /// Looks for silence and for what has become due.
     pub(super) fn tick(&mut self) -> Result<(), tablao_journal::Error> {
         let now = self.around.monotonic();
-        let wall = self.around.wall().max(self.farm.time());
+        let wall = self.wall();
         self.parked.sweep();
         for request in self.liveness.overdue(&self.farm, now, wall) {
-            let (reply, _) = oneshot::channel();
-            let wake = self.decide(Ask::system(request), reply, None)?;
-            self.wake(&wake)?;
+            self.decide_alone(Ask::system(request))?;
+        }
+        if self.due.has_boundary(wall) {
+            self.pass_boundaries(wall)?;
+        }
+        if let Some(request) = self.due.blocks(&self.farm, wall) {
+            self.decide_alone(Ask::system(request))?;
         }
         // A job may have reached its earliest start.
         if std::mem::take(&mut self.left_untried)

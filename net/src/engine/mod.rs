@@ -6,8 +6,10 @@
 //! model passes it and the asker is answered. Nothing that is not durable is observable.
 
 mod checkpointer;
+mod due;
 mod heart;
 mod liveness;
+pub mod local_clock;
 mod parked;
 mod projector;
 mod run;
@@ -26,6 +28,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::view::View;
 
+pub use due::Expiries;
 pub use settings::EngineOptions;
 pub use start::Started;
 
@@ -64,6 +67,15 @@ impl Ask {
     pub fn system(request: Request) -> Self {
         Self::new(request, Actor::SYSTEM, Asker::default())
     }
+
+    /// What a schedule wants that somebody set.
+    pub fn schedule(request: Request) -> Self {
+        let actor = Actor {
+            kind: tablao_core::ActorKind::Schedule,
+            ..Actor::SYSTEM
+        };
+        Self::new(request, actor, Asker::default())
+    }
 }
 
 /// The engine ended before it could answer: its journal cannot be written any more, or the
@@ -92,6 +104,7 @@ enum Message {
         patience: std::time::Duration,
     },
     Heard(Heard),
+    Expire(Expiries),
     Close,
 }
 
@@ -146,6 +159,11 @@ impl Engine {
     /// Notes that a worker lives. Not journalled, and not worth waiting for.
     pub async fn heard(&self, heard: Heard) -> Result<(), Stopped> {
         self.send(Message::Heard(heard)).await
+    }
+
+    /// Sets when things that go by themselves go, from now on.
+    pub async fn set_expiries(&self, expiries: Expiries) -> Result<(), Stopped> {
+        self.send(Message::Expire(expiries)).await
     }
 
     /// Never blocks a runtime thread: as many permits as the channel has places.

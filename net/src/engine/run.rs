@@ -134,6 +134,10 @@ impl EngineThread {
                 self.heart.heard(heard);
                 Ok(())
             }
+            Message::Expire(expiries) => {
+                self.heart.due.expiries = expiries;
+                Ok(())
+            }
             Message::Close => Ok(()),
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use super::{
     Ask, Engine, EngineOptions, JournalIdentity, Shared, WAITING_REQUESTS_MAX,
     checkpointer::Checkpointer,
+    due::Due,
     heart::Heart,
     liveness::Liveness,
     parked::Parked,
@@ -141,6 +142,7 @@ impl Engine {
         };
         let engine_thread = EngineThread {
             heart: Heart {
+                due: Due::since(farm.time()),
                 farm,
                 authority: options.authority,
                 liveness: Liveness::new(Instant::now(), options.grace),

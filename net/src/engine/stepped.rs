@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     Ask, EngineOptions, Heard, JournalIdentity, Reply, Started,
+    due::{Due, Expiries},
     heart::{Heart, Surroundings},
     liveness::Liveness,
     parked::Parked,
@@ -146,6 +147,7 @@ impl SteppedEngine {
             chain: opened.journal.chain(),
         };
         let heart = Heart {
+            due: Due::since(farm.time()),
             farm,
             authority: options.authority,
             liveness: Liveness::new(moment.monotonic, options.grace),
@@ -189,6 +191,16 @@ impl SteppedEngine {
     pub fn heard(&mut self, moment: Moment, heard: Heard) {
         self.heart.around.moment = moment;
         self.heart.heard(heard);
+    }
+
+    /// Sets when things that go by themselves go, from now on.
+    pub fn set_expiries(&mut self, expiries: Expiries) {
+        self.heart.due.expiries = expiries;
+    }
+
+    /// How long nothing can become due that a tick would have to see, unless something happens.
+    pub fn quiet_for(&self) -> Duration {
+        self.heart.quiet_for()
     }
 
     /// Looks for silence, for patience that has ended, and for what has become due.

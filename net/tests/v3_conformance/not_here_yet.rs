@@ -2,8 +2,4 @@
 //! Operations that are documented and not built. It is to be empty.
 
 /// By their ids.
-pub(crate) const NOT_HERE_YET: &[&str] = &[
-    "deleteJobMass",
-    "fetchWorkerSleepSchedule",
-    "setWorkerSleepSchedule",
-];
+pub(crate) const NOT_HERE_YET: &[&str] = &[];

@@ -144,11 +144,39 @@ impl Wishes {
 
     pub(super) fn lose(&mut self, farm: &Farm, now: Timestamp) -> Option<Request> {
         let bound = farm.policy().worker_timeout_ms;
-        let mut evidence = vec![(self.some_worker(farm)?, self.since(now, bound.into()))];
+        let busy = (farm.workers().values()).filter(|worker| !worker.attempts.is_empty());
+        let busy: Vec<WorkerId> = busy.map(|worker| worker.id).collect();
+        let worker = match self.random.pick(&busy).copied() {
+            Some(worker) if self.random.one_in(2) => worker,
+            _ => self.some_worker(farm)?,
+        };
+        let mut evidence = vec![(worker, self.since(now, bound.into()))];
         if self.random.one_in(3) {
             evidence.push((self.some_worker(farm)?, self.since(now, bound.into())));
         }
         Some(Request::LoseWorkers { evidence })
+    }
+
+    pub(super) fn follow_schedules(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
+        let mut wanted = Vec::new();
+        for _ in 0..self.random.of(&[1, 1, 3]) {
+            let status = self.random.of(&[
+                WorkerStatus::Awake,
+                WorkerStatus::Awake,
+                WorkerStatus::Asleep,
+            ]);
+            wanted.push((self.some_worker(farm)?, status));
+        }
+        let signing_on = self.random.one_in(4);
+        Some(Request::FollowSchedules { wanted, signing_on })
+    }
+
+    pub(super) fn expire_blocks(&mut self, farm: &Farm, now: Timestamp) -> Option<Request> {
+        let oldest = farm.oldest_block()?;
+        let made_by = self
+            .random
+            .of(&[oldest, now, Timestamp::from_micros(oldest.micros() - 1)]);
+        Some(Request::ExpireBlocks { made_by })
     }
 
     pub(super) fn configure(&mut self, _: &Farm, _: Timestamp) -> Option<Request> {

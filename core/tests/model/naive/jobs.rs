@@ -72,6 +72,7 @@ impl NaiveFarm {
             held_by: Vec::new(),
             to_be_deleted: false,
             barred: Vec::new(),
+            barred_at: Vec::new(),
         });
         self.put_tasks(id, tasks);
         if whole {

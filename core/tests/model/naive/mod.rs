@@ -103,6 +103,8 @@ pub(crate) struct NaiveJob {
     pub(crate) to_be_deleted: bool,
     /// Workers kept from a task type.
     pub(crate) barred: Vec<(WorkerId, String)>,
+    /// When, also of those that are over.
+    pub(crate) barred_at: Vec<((WorkerId, String), Moment)>,
 }
 
 #[derive(Clone, Debug)]

@@ -64,6 +64,10 @@ impl NaiveFarm {
         if worker.asked.is_some() {
             return Err(No::ChangeYourStatusFirst);
         }
+        // Lost, and found: it is to say first that it is awake.
+        if worker.status == Some(WorkerStatus::Error) {
+            return Err(No::ChangeYourStatusFirst);
+        }
         if worker.status != Some(WorkerStatus::Awake) {
             return Err(No::OnlyAwakeWorkersRun);
         }
@@ -205,7 +209,10 @@ impl NaiveFarm {
             .count();
         let entry = (worker, task.task_type.clone());
         if failures >= self.rules.patience && !job.barred.contains(&entry) {
-            self.job_mut(job.id).barred.push(entry);
+            let now = self.now;
+            let barring = self.job_mut(job.id);
+            barring.barred.push(entry.clone());
+            barring.barred_at.push((entry, now));
             if !nobody_else {
                 // The worker was to blame, not the tasks that it failed for good.
                 for other in self.tasks_of_mut(job.id) {

@@ -98,6 +98,43 @@ impl NaiveFarm {
         Ok(Said::Done)
     }
 
+    /// What the local clock and their schedules want of some workers.
+    pub(crate) fn schedules_say(
+        &mut self,
+        wanted: &[(WorkerId, WorkerStatus)],
+        signing_on: bool,
+    ) -> Answer {
+        for (n, (id, status)) in wanted.iter().enumerate() {
+            let again = wanted[..n].iter().any(|(other, _)| other == id);
+            if self.worker(*id).is_err() || again {
+                continue;
+            }
+            let worker = self.worker_mut(*id);
+            let leaves = worker
+                .asked
+                .is_some_and(|asked| !matches!(asked, WorkerStatus::Awake | WorkerStatus::Asleep));
+            if !leaves && worker.asked != Some(*status) {
+                let is_so = worker.status == Some(*status) && !signing_on;
+                worker.asked = (!is_so).then_some(*status);
+            }
+        }
+        Ok(Said::Done)
+    }
+
+    /// Blocks that were made at this moment or before are over.
+    pub(crate) fn forgive(&mut self, made_by: Moment) -> Answer {
+        for job in &mut self.jobs {
+            let made = std::mem::take(&mut job.barred_at);
+            let is_young = |entry: &(WorkerId, String)| {
+                let last = made.iter().rev().find(|(other, _)| other == entry);
+                last.is_none_or(|(_, at)| *at > made_by)
+            };
+            job.barred.retain(is_young);
+            job.barred_at = made;
+        }
+        Ok(Said::Done)
+    }
+
     pub(crate) fn tag_worker(&mut self, id: WorkerId, tags: &[TagId]) -> Answer {
         self.worker(id)?;
         let mut known: Vec<TagId> = self.tags.clone();

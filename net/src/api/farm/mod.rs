@@ -6,6 +6,7 @@
 
 mod asked;
 mod attempts;
+mod deletion;
 mod etag;
 mod event_json;
 mod events;

@@ -8,7 +8,9 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{attempts, events, frames, jobs, logs, managers, shots, state, tasks, worker, workers};
+use super::{
+    attempts, deletion, events, frames, jobs, logs, managers, shots, state, tasks, worker, workers,
+};
 use crate::node::SharedNode;
 
 #[derive(OpenApi)]
@@ -25,6 +27,8 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
+        .routes(routes!(deletion::restore))
+        .routes(routes!(deletion::purge))
         .routes(routes!(tasks::of_job))
         .routes(routes!(tasks::show))
         .routes(routes!(attempts::of_task))

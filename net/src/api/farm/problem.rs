@@ -27,6 +27,8 @@ pub(super) enum ProblemKind {
     UnknownShot,
     UnknownRoute,
     LogElsewhere,
+    JobElsewhere,
+    NotNow,
     MethodNotAllowed,
     PositionGone,
     NoTimeTravel,
@@ -120,6 +122,18 @@ impl ProblemKind {
                 S::NOT_FOUND,
                 "The log is kept by another Manager",
                 "ask the Manager that runs the job; GET /api/farm/v1/managers names it",
+            ),
+            Self::JobElsewhere => row(
+                "job-elsewhere",
+                S::NOT_FOUND,
+                "The job is run by another Manager",
+                "ask the Manager that runs the job; GET /api/farm/v1/managers names it",
+            ),
+            Self::NotNow => row(
+                "not-now",
+                S::CONFLICT,
+                "As things stand, this cannot be done",
+                "the detail says what has to happen first",
             ),
             Self::MethodNotAllowed => row(
                 "method-not-allowed",

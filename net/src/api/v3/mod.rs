@@ -12,6 +12,7 @@ mod jobs;
 mod meta;
 mod mime_words;
 mod shaman;
+mod sleep_schedule;
 mod tasks;
 mod types;
 mod worker;
@@ -90,6 +91,10 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
             post(worker_mgt::set_status),
         )
         .route(
+            "/api/v3/worker-mgt/workers/{worker}/sleep-schedule",
+            get(sleep_schedule::show).post(sleep_schedule::set),
+        )
+        .route(
             "/api/v3/worker-mgt/workers/{worker}/settags",
             post(worker_mgt::set_tags),
         )
@@ -107,6 +112,7 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/jobs/type/{name}", get(jobs::job_type))
         .route("/api/v3/jobs", get(jobs::list).post(jobs::submit))
         .route("/api/v3/jobs/check", post(jobs::check))
+        .route("/api/v3/jobs/mass-delete", delete(jobs::mass_delete))
         .route("/api/v3/jobs/last-rendered", get(jobs::last_rendered))
         .route("/api/v3/jobs/{job}", get(jobs::show).delete(jobs::delete))
         .route(

@@ -16,7 +16,7 @@ use super::{
     jobs::{change, job_id},
     types::{TaskJson, TaskSummary},
 };
-use crate::{api::actor::Sender, node::SharedNode};
+use crate::{api::actor::Sender, node::SharedNode, previews::Previews};
 
 /// How much of a log its tail shows, in bytes.
 const TAIL_BYTES: u64 = 2048;
@@ -94,7 +94,7 @@ pub(super) async fn log_info(
         Ok(Ok(part)) => Ok(Json(json!({
             "task_id": task.to_string(),
             "job_id": job.to_string(),
-            "url": format!("/api/farm/v1/tasks/{task}/log"),
+            "url": format!("/job-files/{}/task-{task}.txt", Previews::relative(job)),
             "size": part.size,
         }))
         .into_response()),

@@ -21,7 +21,7 @@ use crate::{
     view::View,
 };
 
-fn worker_id(text: &str) -> Result<WorkerId, Problem> {
+pub(super) fn worker_id(text: &str) -> Result<WorkerId, Problem> {
     text.parse()
         .map_err(|_| Problem::bad_request("the worker id is not a UUID"))
 }
@@ -41,7 +41,11 @@ fn own(node: &SharedNode) -> Result<&Engine, Problem> {
     })
 }
 
-async fn change(node: &SharedNode, sender: Sender, request: Request) -> Result<(), Problem> {
+pub(super) async fn change(
+    node: &SharedNode,
+    sender: Sender,
+    request: Request,
+) -> Result<(), Problem> {
     let engine = own(node)?;
     let reply = match engine
         .ask(Ask::new(request, sender.actor, sender.asker))
@@ -90,7 +94,7 @@ pub(super) async fn workers(State(node): State<SharedNode>) -> Json<Value> {
     Json(json!({ "workers": workers }))
 }
 
-fn site_of(node: &SharedNode, id: WorkerId) -> Result<View, Problem> {
+pub(super) fn site_of(node: &SharedNode, id: WorkerId) -> Result<View, Problem> {
     node.sites()
         .into_iter()
         .find(|view| view.read().worker(id).is_some())
