@@ -27,11 +27,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("projections", &["core", "journal"]),
     ("jobtypes", &["core"]),
     ("shaman", &[]),
+    ("pictures", &[]),
     (
         "net",
-        &["core", "journal", "projections", "jobtypes", "shaman"],
+        &[
+            "core",
+            "journal",
+            "projections",
+            "jobtypes",
+            "shaman",
+            "pictures",
+        ],
     ),
-    ("agent", &["core", "net", "journal"]),
+    ("agent", &["core", "net", "journal", "pictures"]),
     (
         "benches",
         &["core", "journal", "projections", "jobtypes", "net", "agent"],

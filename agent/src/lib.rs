@@ -9,9 +9,9 @@
 mod blender;
 mod client;
 mod commands;
+pub mod discovery;
 mod durable;
 mod error;
-mod exr_layers;
 mod frames;
 mod identity;
 mod lease;
@@ -19,7 +19,6 @@ mod lines;
 mod link;
 mod media;
 mod outbox;
-mod pictures;
 mod process;
 mod report;
 mod sender;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::client::{CallError, Client};
 use crate::outbox::{Entry, Outbox, OutboxFailed, Seq, Thumbnail};
-use crate::pictures::{self, Picture};
 use crate::wire::Assignment;
+use tablao_pictures::thumbnail::{self, Picture};
 
 /// Where wishes for pictures go; clones are the same place.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ async fn serve(client: &Client, wish: &Thumbnail, newest: bool) {
         return;
     }
     let path = wish.path.clone();
-    let made = tokio::task::spawn_blocking(move || pictures::make(&path, wants_preview)).await;
+    let made = tokio::task::spawn_blocking(move || thumbnail::make(&path, wants_preview)).await;
     let (thumbnail, preview) = match made {
         Ok(Ok(pictures)) => pictures,
         Ok(Err(error)) => {

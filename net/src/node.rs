@@ -29,7 +29,9 @@ use crate::{
     data_dir::{CONTROL_JOURNAL, DataDir, MIRROR_OF_SERVER, MIRRORS, SITE_JOURNAL},
     deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
+    foreign_frames::ForeignFrames,
     link::{Link, Mirrors, Site},
+    live::Live,
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
@@ -91,10 +93,14 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// Frames that the logs of Flamenco's workers tell of.
+    pub foreign_frames: ForeignFrames,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
     pub past_farms: PastFarms,
+    /// Who listens to what happens.
+    pub live: Arc<Live>,
     /// When it was started, for `/metrics`.
     pub started: std::time::Instant,
     /// When workers last called, by wall time, for people. What lapses is decided elsewhere.
@@ -162,9 +168,11 @@ impl Node {
             logs: TaskLogs::new(data.path("logs")),
             blobs: Blobs::new(data.path("blobs")),
             previews: Previews::new(data.path("previews")),
+            live: Live::new(&settings.now().config.mqtt),
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            foreign_frames: ForeignFrames::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

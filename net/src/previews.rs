@@ -13,6 +13,7 @@ use std::{
 
 use image::{ImageFormat, imageops::FilterType};
 use tablao_core::JobId;
+use tokio::sync::broadcast;
 
 use crate::deletion::gone;
 
@@ -20,6 +21,8 @@ use crate::deletion::gone;
 pub const UPLOAD_BYTES_MAX: usize = 25 << 20;
 /// Pictures that may wait; one more is being worked on.
 const WAITING_MAX: usize = 3;
+/// Pictures that somebody who is told of each may be behind.
+const TOLD_MAX: usize = 64;
 /// File name, width and height of each size; each is made from the one before.
 pub const SIZES: [(&str, u32, u32); 3] = [
     ("last-rendered.jpg", 1920, 1080),
@@ -33,6 +36,8 @@ pub struct Previews {
     folder: PathBuf,
     queue: Arc<Mutex<Queue>>,
     newest: Arc<Mutex<Option<JobId>>>,
+    /// Jobs whose picture was written.
+    written: broadcast::Sender<JobId>,
 }
 
 /// Pictures that wait, in the order in which they came.
@@ -56,6 +61,7 @@ impl Previews {
             folder,
             queue: Arc::default(),
             newest: Arc::new(Mutex::new(newest)),
+            written: broadcast::Sender::new(TOLD_MAX),
         }
     }
 
@@ -94,6 +100,11 @@ impl Previews {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells of each job whose picture was written, from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<JobId> {
+        self.written.subscribe()
+    }
+
     /// Takes a picture in; it is worked on in the background, one at a time.
     pub fn take(&self, job: JobId, bytes: Vec<u8>) -> Result<(), QueueFull> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +129,11 @@ impl Previews {
     fn work_off(&self) {
         while let Some((job, bytes)) = self.next() {
             match self.write(job, &bytes) {
-                Ok(()) => *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job),
+                Ok(()) => {
+                    *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+                    // That nobody listens is no error.
+                    let _ = self.written.send(job);
+                }
                 Err(error) => tracing::warn!(%job, %error, "make a preview"),
             }
         }

@@ -35,11 +35,14 @@ pub async fn serve(
 ) -> Served {
     let app = api::router(Arc::clone(&node)).into_make_service_with_connect_info::<SocketAddr>();
     // An answer of several writes must not wait for the client's acknowledgement of the first.
+    let listening = listener.local_addr().ok();
     let listener = listener.tap_io(|stream| {
         // Without it the connection works, with a delay now and then.
         let _ = stream.set_nodelay(true);
     });
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let telling = crate::live::start(&node);
+    let discovery = crate::discovery::start(&node, listening);
     let collecting = tokio::spawn(crate::shaman::collect_regularly(Arc::clone(&node)));
     let deleting = tokio::spawn(crate::deletion::purge_regularly(Arc::clone(&node)));
     let following = tokio::spawn(crate::config::watch::follow(Arc::clone(&node)));
@@ -47,6 +50,9 @@ pub async fn serve(
         () = stop => Served::Asked,
         what = journal_failure(&node) => Served::JournalFailed(what),
     };
+    if served == Served::Asked {
+        tokio::join!(telling.end(), discovery.end());
+    }
     // Open connections hold long polls and event streams: they are closed, not waited for.
     // Whoever was waiting for an answer that did not come asks again.
     server.abort();

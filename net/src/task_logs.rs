@@ -102,7 +102,7 @@ impl TaskLogs {
     }
 
     /// Appends text to an attempt's log. `offset`: where in the attempt's log it belongs, when
-    /// the worker says so.
+    /// the worker says so. Returns how much of the text was there already, in bytes.
     pub fn append(
         &self,
         job: JobId,
@@ -110,9 +110,9 @@ impl TaskLogs {
         attempt: AttemptId,
         offset: Option<u64>,
         text: &str,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         if text.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         fs::create_dir_all(self.of_task(job, task))?;
         let end = self.end_of(job, task, attempt)?;
@@ -120,7 +120,7 @@ impl TaskLogs {
         let known = offset.map_or(0, |offset| (end.before + end.size).saturating_sub(offset));
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let Some(new) = text.as_bytes().get(known..).filter(|new| !new.is_empty()) else {
-            return Ok(());
+            return Ok(text.len());
         };
         let path = if end.size < self.rotation.file_bytes {
             end.path
@@ -134,7 +134,7 @@ impl TaskLogs {
         if offset.is_none() && !text.ends_with('\n') {
             file.write_all(b"\n")?;
         }
-        Ok(())
+        Ok(known.min(text.len()))
     }
 
     /// The last file of an attempt's log, which may not be there yet.

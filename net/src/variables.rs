@@ -211,6 +211,8 @@ impl Resolved {
         let best = self
             .values
             .iter()
+            // Of several that are as long, the first by name: the last that is looked at wins.
+            .rev()
             .filter(|(_, (value, two_way))| *two_way && !value.is_empty())
             .filter(|(_, (value, _))| starts_at_boundary(text, value, true))
             .max_by_key(|(_, (value, _))| value.len());
@@ -233,8 +235,13 @@ fn lookup<'a>(variable: &'a Variable, audience: Audience, platform: &str) -> Opt
     found(platform).or_else(|| found("all"))
 }
 
+/// Without separators at the end; of a root, its first one stays.
 fn trim_end(path: &str) -> &str {
-    path.trim_end_matches(['/', '\\'])
+    let trimmed = path.trim_end_matches(['/', '\\']);
+    match trimmed {
+        "" => &path[..path.len().min(1)],
+        trimmed => trimmed,
+    }
 }
 
 /// The text starts with the prefix, and there a path component ends. Loosely: whatever the case
@@ -342,6 +349,110 @@ mod tests {
         let linux = resolved("linux");
         assert_eq!(linux.expand("{jobs}/x"), "/storage/jobs/x");
         assert_eq!(linux.expand("{shared}\\a//b/"), "/shared/flamenco/a/b");
+    }
+
+    /// Paths reach the other platform whole: mixed separators, drives, servers, roots.
+    #[test]
+    fn paths_are_converted() {
+        for (path, windows, linux) in [
+            (
+                "F:/mixed/path\\to\\file.blend",
+                "F:\\mixed\\path\\to\\file.blend",
+                "F:/mixed/path/to/file.blend",
+            ),
+            ("/absolute/path", "\\absolute\\path", "/absolute/path"),
+            ("/dir/path/", "\\dir\\path", "/dir/path"),
+            ("F:\\", "F:\\", "F:"),
+            ("F:", "F:\\", "F:"),
+            ("F:path\\to", "F:\\path\\to", "F:path/to"),
+            (
+                "\\\\NAS\\share\\path",
+                "\\\\NAS\\share\\path",
+                "//NAS/share/path",
+            ),
+            ("\u{a9}:path", "\u{a9}:path", "\u{a9}:path"),
+            ("x", "x", "x"),
+            ("", "", ""),
+        ] {
+            assert_eq!(to_platform(path, "windows"), windows, "{path}");
+            assert_eq!(to_platform(path, "linux"), linux, "{path}");
+        }
+        for (path, wanted) in [
+            ("///", "/"),
+            ("\\\\\\", "\\"),
+            ("/\\", "/"),
+            ("trailing/slash/", "trailing/slash"),
+            ("blank ", "blank "),
+            ("", ""),
+        ] {
+            assert_eq!(trim_end(path), wanted, "{path}");
+        }
+    }
+
+    /// A folder that is a whole drive elsewhere comes out as the drive's root, and a Manager's
+    /// own path in a task becomes the Worker's.
+    #[test]
+    fn a_drive_is_a_folder_elsewhere() {
+        let variables = BTreeMap::from([("root".to_owned(), two_way("/mnt/flamenco", "F:\\"))]);
+        let of = |platform| {
+            let jobs = "/mnt/flamenco/jobs";
+            Resolved::new(&variables, jobs, Audience::Workers, platform)
+        };
+        let windows = of("windows");
+        assert_eq!(
+            windows.collapse("f:\\shot\\x.blend"),
+            "{root}\\shot\\x.blend"
+        );
+        assert_eq!(windows.expand("{root}"), "F:\\");
+        assert_eq!(windows.expand("{root}/{root}"), "F:\\F:");
+        if own_platform() == "linux" {
+            assert_eq!(windows.expand("{jobs}/x"), "F:\\jobs\\x");
+            assert_eq!(windows.expand("/mnt/flamenco2/x"), "/mnt/flamenco2/x");
+        }
+        assert_eq!(of("linux").expand("{root}"), "/mnt/flamenco");
+        assert_eq!(of("plan9").expand("{root}/x"), "{root}/x");
+    }
+
+    /// The same configuration and path give the same job whichever way the map is walked, and a
+    /// value that stands for everything stands for nothing.
+    #[test]
+    fn ties_and_roots() {
+        let variables = BTreeMap::from([
+            ("b".to_owned(), two_way("/same/", "B:\\")),
+            ("a".to_owned(), two_way("/SAME", "A:\\")),
+            ("empty".to_owned(), two_way("", "")),
+            ("root".to_owned(), two_way("/", "\\")),
+        ]);
+        let linux = Resolved::new(&variables, "/jobs", Audience::Workers, "linux");
+        assert_eq!(linux.collapse("/same/x"), "{a}/x");
+        assert_eq!(linux.collapse("/other/x"), "/other/x");
+        assert_eq!(linux.expand("/other/x"), "/other/x");
+    }
+
+    /// Users and Workers may see different values, and what is said for a platform comes before
+    /// what is said for all.
+    #[test]
+    fn audiences_and_platforms() {
+        let value = |audience: &str, platforms: &[&str], value: &str| VariableValue {
+            audience: audience.to_owned(),
+            platforms: platforms.iter().map(ToString::to_string).collect(),
+            value: value.to_owned(),
+            ..VariableValue::default()
+        };
+        let variable = Variable {
+            is_twoway: false,
+            values: vec![
+                value("", &["linux", "darwin"], "unix"),
+                value("users", &["darwin"], "mac user"),
+                value("workers", &["all"], "any worker"),
+            ],
+        };
+        let of = |audience, platform| lookup(&variable, audience, platform);
+        assert_eq!(of(Audience::Workers, "linux"), Some("unix"));
+        assert_eq!(of(Audience::Workers, "darwin"), Some("unix"));
+        assert_eq!(of(Audience::Users, "darwin"), Some("mac user"));
+        assert_eq!(of(Audience::Workers, "windows"), Some("any worker"));
+        assert_eq!(of(Audience::Users, "windows"), None);
     }
 
     /// Names and nested values are never touched.

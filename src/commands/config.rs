@@ -73,7 +73,8 @@ fn check(data: PathBuf, file: Option<PathBuf>, strict: bool, json: bool) -> anyh
         findings.extend(config::on_this_machine(config, &data));
     }
     let count = |level| findings.iter().filter(|found| found.level == level).count();
-    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    let errors = count(Level::Error) + count(Level::Wrong);
+    let warnings = count(Level::Warning);
     if json {
         let findings: Vec<_> = findings.iter().map(in_json).collect();
         output::json(&json!({
@@ -102,7 +103,7 @@ fn check(data: PathBuf, file: Option<PathBuf>, strict: bool, json: bool) -> anyh
 
 fn name(level: Level) -> &'static str {
     match level {
-        Level::Error => "error",
+        Level::Error | Level::Wrong => "error",
         Level::Warning => "warning",
     }
 }

@@ -5,21 +5,19 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use tablao_agent::ExitReason;
+use tablao_agent::{ExitReason, discovery};
 
 /// Run a Worker.
+///
+/// Without --manager it goes to the Manager that it worked for last, to one on this machine, or
+/// searches the local network.
 ///
 /// Example: tablao worker --manager http://192.168.1.10:8080 --name render-07
 #[derive(Args)]
 pub(crate) struct Worker {
     /// The Manager's address.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TABLAO_MANAGER",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    manager: String,
+    #[arg(long, value_name = "URL", env = "TABLAO_MANAGER")]
+    manager: Option<String>,
     /// Where the Worker keeps its identity and what it still has to say.
     #[arg(long, value_name = "DIR", default_value = "tablao-worker")]
     data: PathBuf,
@@ -39,18 +37,32 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let mut options = tablao_agent::Options::new(self.manager, self.data);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        let manager = match self.manager {
+            Some(manager) => {
+                discovery::remember(&self.data, &manager)?;
+                manager
+            }
+            None => {
+                let finding = discovery::find_manager(&self.data, super::farm::signal());
+                match runtime.block_on(finding)? {
+                    Some(manager) => manager,
+                    // Asked to end while it searched.
+                    None => return Ok(()),
+                }
+            }
+        };
+        let mut options = tablao_agent::Options::new(manager, self.data);
         options.name = self.name;
         options.slots = self.slots;
         options.can_restart = self.restart_exit_code.is_some();
         if !self.task_types.is_empty() {
             options.task_types = self.task_types;
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .context("start the runtime")?;
         let reason = runtime.block_on(tablao_agent::run(options, super::farm::signal()))?;
         if let (ExitReason::Restart, Some(code)) = (reason, self.restart_exit_code) {
             std::process::exit(code.into());

@@ -11,13 +11,13 @@ use super::exec::{exe_args, run_logged};
 use super::parameters::Parameters;
 use super::{Context, Ending, Failure, expect_success};
 use crate::blender::arguments::CommandLine;
-use crate::blender::lines::{self, BlenderLine};
 use crate::blender::naming;
 use crate::frames::publish;
 use crate::frames::staging::{Staging, StagingError};
 use crate::media::wants_thumbnails;
 use crate::outbox::Thumbnail;
 use crate::wire::{Command, FailureClass, FrameReport};
+use tablao_pictures::blender_lines::{self as lines, BlenderLine};
 
 mod publisher;
 

@@ -20,5 +20,7 @@ pub fn router(node: SharedNode) -> Router {
         .merge(replication::router())
         .merge(system::router(&node))
         .merge(dashboard::router())
+        .merge(crate::live::router(&node))
+        .merge(crate::discovery::router())
         .with_state(node)
 }

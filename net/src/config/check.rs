@@ -37,6 +37,14 @@ pub(super) fn values(config: &Config, lines: &Lines<'_>, findings: &mut Vec<Find
             "MQTT is enabled and there is no broker",
             "write its address, such as \"tcp://localhost:1883\"",
         );
+    } else if config.mqtt.enabled
+        && let Err(what) = crate::live::check_broker(&config.mqtt)
+    {
+        checker.error(
+            &["mqtt", "broker"],
+            &what,
+            "write tcp://host:1883, or ws://host:9001 for MQTT over WebSocket",
+        );
     }
 }
 
@@ -58,7 +66,7 @@ pub fn on_this_machine(config: &Config, data: &std::path::Path) -> Vec<Finding> 
     let checked = check_storage(&path, data);
     if !checked.is_usable {
         findings.push(Finding {
-            level: Level::Error,
+            level: Level::Wrong,
             line: None,
             key: "shared_storage_path".to_owned(),
             what: checked.cause,
@@ -81,6 +89,10 @@ impl Checker<'_> {
 
     fn error(&mut self, path: &[&str], what: &str, hint: &str) {
         self.say(Level::Error, path, what, hint);
+    }
+
+    fn wrong(&mut self, path: &[&str], what: &str, hint: &str) {
+        self.say(Level::Wrong, path, what, hint);
     }
 
     fn warning(&mut self, path: &[&str], what: &str, hint: &str) {
@@ -176,9 +188,12 @@ impl Checker<'_> {
                 }
             }
             if variable.is_twoway && value.value.trim_end_matches(['/', '\\']).is_empty() {
-                self.error(
+                self.wrong(
                     path,
-                    &format!("{:?} would stand for every path", value.value),
+                    &format!(
+                        "{:?} would stand for every path, so it stands for none",
+                        value.value
+                    ),
                     "a two-way variable is a folder: write its whole path",
                 );
             }
@@ -241,7 +256,7 @@ impl Checker<'_> {
                     collapses_into(&b.value, &a.value),
                 );
                 if within && around {
-                    self.error(
+                    self.wrong(
                         &["variables", other_name],
                         &format!("it has the folder {:?}, as {name} has", b.value),
                         "one folder can have one variable: remove one of them",

@@ -141,7 +141,7 @@ impl Settings {
     pub(crate) fn look(&self) -> Result<Option<Config>, Error> {
         let looked = read_file(&self.path).and_then(|read| {
             let warnings: Vec<String> = (read.findings.iter())
-                .filter(|found| found.level == Level::Warning)
+                .filter(|found| found.level < Level::Error)
                 .map(ToString::to_string)
                 .collect();
             let config = read.into_config().map_err(|what| Error::Configuration {

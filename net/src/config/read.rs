@@ -14,6 +14,8 @@ use crate::Error;
 pub enum Level {
     /// It works, and is probably not what was meant.
     Warning,
+    /// It is used, and cannot do what it should.
+    Wrong,
     /// It cannot be used.
     Error,
 }
@@ -97,7 +99,7 @@ impl Config {
     /// Reads the file, or gives the defaults when there is none. Warnings go to the log.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let read = read_file(path)?;
-        for found in (read.findings.iter()).filter(|found| found.level == Level::Warning) {
+        for found in (read.findings.iter()).filter(|found| found.level < Level::Error) {
             tracing::warn!(file = %path.display(), "{found}");
         }
         read.into_config().map_err(|what| Error::Configuration {

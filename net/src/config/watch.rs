@@ -27,10 +27,9 @@ pub(crate) async fn follow(node: Arc<Node>) {
     let mut hangup = hangup();
     loop {
         // At once the first time: it may have changed before it was watched.
-        match node.reload_config().await {
-            Ok(true) => tracing::info!("the configuration changed and is in use"),
-            // What is wrong with it was told where it was read.
-            Ok(false) | Err(_) => {}
+        // What is wrong with it was told where it was read.
+        if let Ok(true) = node.reload_config().await {
+            tracing::info!("the configuration changed and is in use");
         }
         tokio::select! {
             Some(()) = hints.recv() => {

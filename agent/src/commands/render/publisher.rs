@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Output, want_picture};
-use crate::blender::{lines, naming};
+use tablao_pictures::blender_lines as lines;
+
+use crate::blender::naming;
 use crate::commands::{Context, Ending};
 use crate::frames::publish::{self, Content, Named};
 use crate::frames::staging::Staging;

@@ -33,23 +33,23 @@ const LOOK_FOR_SITES: Duration = Duration::from_secs(15);
 
 /// Who decided what the records after a decision say.
 #[derive(Debug)]
-pub(super) struct Cause {
-    pub(super) actor: Actor,
-    pub(super) name: String,
+pub(crate) struct Cause {
+    pub(crate) actor: Actor,
+    pub(crate) name: String,
 }
 
 /// A record, and where the farm stands after it.
-pub(super) struct Told {
-    pub(super) position: FarmPosition,
-    pub(super) view: View,
-    pub(super) of_control: bool,
-    pub(super) recorded: Recorded,
-    pub(super) cause: Option<Arc<Cause>>,
+pub(crate) struct Told {
+    pub(crate) position: FarmPosition,
+    pub(crate) view: View,
+    pub(crate) of_control: bool,
+    pub(crate) recorded: Recorded,
+    pub(crate) cause: Option<Arc<Cause>>,
 }
 
 /// Why a feed ends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Journal(#[from] tablao_journal::Error),
     #[error(transparent)]
@@ -233,7 +233,7 @@ fn next_batch(cursor: Option<Cursor>, from: Lsn, view: &View) -> Result<(Cursor,
 }
 
 /// Everything that happens in a farm.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     node: SharedNode,
     lanes: Vec<Lane>,
     position: FarmPosition,
@@ -242,7 +242,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// From a position on; without one, from now on.
-    pub(super) fn start(node: SharedNode, after: Option<FarmPosition>) -> Self {
+    pub(crate) fn start(node: SharedNode, after: Option<FarmPosition>) -> Self {
         let views = Views::of(&node);
         let mut lanes: Vec<Lane> = (views.all().cloned().enumerate())
             .map(|(place, view)| Lane::listen(view, place == 0))
@@ -261,12 +261,12 @@ impl Feed {
     }
 
     /// The position after what was told last.
-    pub(super) fn position(&self) -> &FarmPosition {
+    pub(crate) fn position(&self) -> &FarmPosition {
         &self.position
     }
 
     /// The next record that is there already. Of several journals the earlier one comes first.
-    pub(super) async fn next_now(&mut self) -> Result<Option<Told>, Error> {
+    pub(crate) async fn next_now(&mut self) -> Result<Option<Told>, Error> {
         for lane in &mut self.lanes {
             lane.prepare().await?;
         }
@@ -298,7 +298,7 @@ impl Feed {
     }
 
     /// The next record; waits until there is one.
-    pub(super) async fn next(&mut self) -> Result<Told, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Told, Error> {
         loop {
             if let Some(told) = self.next_now().await? {
                 return Ok(told);

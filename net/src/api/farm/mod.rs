@@ -10,7 +10,7 @@ mod deletion;
 mod etag;
 mod event_json;
 mod events;
-mod feed;
+pub(crate) mod feed;
 mod frames;
 mod jobs;
 mod logs;

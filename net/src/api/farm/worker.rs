@@ -6,14 +6,13 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
-use tablao_core::{Request, ShotId, entity::FrameKey};
+use tablao_core::{ShotId, entity::FrameKey};
 use utoipa::ToSchema;
 
 use crate::{
     api::v3::{Problem, WorkerIdentity},
-    data_dir::write_durably,
-    engine::Ask,
     node::SharedNode,
+    thumbnails::{self, NotStored},
 };
 
 /// Errors to workers have Flamenco's shape, as everywhere they call.
@@ -61,8 +60,7 @@ pub(super) async fn thumbnail(
     let shot: ShotId = shot
         .parse()
         .map_err(|_| Problem::bad_request("the shot id is not a UUID"))?;
-    let named_so = file.ends_with("_thumbnail.jpg") || file.ends_with("_thumbnail.png");
-    if !named_so || file.starts_with('.') || file.contains(['/', '\\', '\0', ':']) {
+    if !thumbnails::is_name(&file) {
         return Err(Problem::bad_request(
             "a thumbnail is named <frame name>_thumbnail.jpg or .png",
         ));
@@ -84,34 +82,16 @@ pub(super) async fn thumbnail(
         view: header("tablao-view").unwrap_or_default().to_owned(),
         number,
     };
-    let hash = *blake3::hash(&body).as_bytes();
-    let path = node
-        .data
-        .path("thumbnails")
-        .join(shot.to_string())
-        .join(&file);
-    let written = tokio::task::spawn_blocking(move || {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| crate::Error::Folder {
-                path: folder.to_owned(),
-                source,
-            })?;
-        }
-        write_durably(&path, &body)
-    })
-    .await;
-    if !matches!(written, Ok(Ok(()))) {
-        tracing::error!(?written, "store a thumbnail");
-        return Err(Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "the Manager cannot store the thumbnail; see its log",
-        ));
-    }
-    let request = Request::StoreThumbnail { key, hash, file };
-    let ask = Ask::new(request, worker.actor(), worker.asker());
-    match engine.ask(ask).await {
+    let by = (worker.actor(), worker.asker());
+    match thumbnails::store(&node, engine, (key, file), body, by).await {
         Ok(reply) => reply?,
-        Err(_) => std::future::pending().await,
+        Err(NotStored::Unwritten) => {
+            return Err(Problem::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the Manager cannot store the thumbnail; see its log",
+            ));
+        }
+        Err(NotStored::Stopped(_)) => std::future::pending().await,
     };
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,7 +3,6 @@
 
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
-use tablao_core::{JobStatus, WorkerStatus};
 
 use crate::node::SharedNode;
 
@@ -19,36 +18,6 @@ pub(super) async fn version(State(node): State<SharedNode>) -> Json<Value> {
     }))
 }
 
-/// First match wins, as documented for Flamenco.
 pub(super) async fn status(State(node): State<SharedNode>) -> Json<Value> {
-    let (mut any_active, mut any_queued) = (false, false);
-    let (mut present, mut awake, mut asleep) = (false, false, false);
-    for site in node.sites() {
-        let model = site.read();
-        let farm = model.farm();
-        for job in farm.jobs().values() {
-            any_active |= job.state.status == JobStatus::Active;
-            any_queued |= job.state.status == JobStatus::Queued;
-        }
-        for worker in farm.workers().values().filter(|worker| !worker.deleted) {
-            present |= !matches!(
-                worker.status,
-                None | Some(WorkerStatus::Offline | WorkerStatus::Error)
-            );
-            awake |= worker.status == Some(WorkerStatus::Awake);
-            asleep |= worker.status == Some(WorkerStatus::Asleep);
-        }
-    }
-    let status = if !present {
-        "inoperative"
-    } else if any_active && awake {
-        "active"
-    } else if any_active || any_queued {
-        "waiting"
-    } else if !awake && asleep {
-        "asleep"
-    } else {
-        "idle"
-    };
-    Json(json!({ "status": status }))
+    Json(json!({ "status": crate::live::farm_status(&node.sites()) }))
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use tablao_core::{
     Answer, AttemptId, Refusal, Request, TaskId, TaskStatus, WorkerId,
     detail::FrameDetail,
-    entity::{AttemptState, FrameKey},
+    entity::{AttemptState, FrameKey, Protocol},
     event::{FailureClass, frame_flags},
     request::{FailureReport, FrameReport, Report},
 };
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     clock,
     engine::{Ask, Engine},
+    foreign_frames,
     node::SharedNode,
 };
 
@@ -226,21 +227,33 @@ pub(super) async fn task_update(
         frames = (extension.frames.into_iter())
             .map(|json| frame(json, shot))
             .collect::<Result<Vec<_>, _>>()?;
-        place = Some((job, live));
+        place = Some((job, shot, live));
+    }
+    // A Flamenco worker tells of its frames in its log only.
+    let mut found = Vec::new();
+    if let (Some(text), Some((job, shot, live)), Protocol::Flamenco) =
+        (&log, place, worker.protocol)
+        && live.is_some_and(|live| is_own(engine, live, worker.id))
+    {
+        found = foreign_frames::find(&node, engine, &worker, (job, shot), text).await;
+        frames.extend(found.iter().map(|found| found.report.clone()));
     }
     // Text goes to the log of the attempt that wrote it, before the report may end that attempt.
-    if let Some((job, live)) = place
+    if let Some((job, _, live)) = place
         && let Some(log) = log.take()
         && let Some(attempt) = attempt.or(live)
         && is_own(engine, attempt, worker.id)
     {
         let logs = node.logs.clone();
         let offset = extension.log_offset;
-        let written =
-            tokio::task::spawn_blocking(move || logs.append(job, task, attempt, offset, &log))
-                .await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::warn!(%task, ?written, "write a task log");
+        let written = tokio::task::spawn_blocking(move || {
+            let known = logs.append(job, task, attempt, offset, &log)?;
+            Ok::<_, std::io::Error>((known, log))
+        })
+        .await;
+        match written {
+            Ok(Ok((known, log))) => node.live.log(task, log.get(known..).unwrap_or(&log)),
+            other => tracing::warn!(%task, ?other, "write a task log"),
         }
     }
     let report = Report {
@@ -263,7 +276,12 @@ pub(super) async fn task_update(
         | Answer::Job(_)
         | Answer::Assigned { .. }
         | Answer::NoTask
-        | Answer::StartAs(_) => Ok(StatusCode::NO_CONTENT),
+        | Answer::StartAs(_) => {
+            if !found.is_empty() {
+                foreign_frames::make_thumbnails(&node, &worker, found);
+            }
+            Ok(StatusCode::NO_CONTENT)
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 /// What a line of Blender's output says.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum BlenderLine {
+pub enum BlenderLine {
     /// A file was written.
     Saved(String),
     /// A frame is done, after so many milliseconds.
@@ -28,13 +28,13 @@ pub(crate) enum BlenderLine {
 
 /// A status line.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Status {
+pub struct Status {
     /// The frame being rendered.
-    pub(crate) frame: Option<i64>,
+    pub frame: Option<i64>,
     /// Most memory so far.
-    pub(crate) peak_memory_bytes: Option<u64>,
+    pub peak_memory_bytes: Option<u64>,
     /// Samples per pixel that are to be rendered.
-    pub(crate) samples: Option<u32>,
+    pub samples: Option<u32>,
 }
 
 /// Words in an error of Blender, and what a person can do about it.
@@ -78,7 +78,7 @@ const OUT_OF_MEMORY: [&str; 4] = [
 ];
 
 /// Reads one line; most lines say nothing of interest.
-pub(crate) fn recognise(line: &str) -> Option<BlenderLine> {
+pub fn recognise(line: &str) -> Option<BlenderLine> {
     let message = message(line);
     if let Some(rest) = message.strip_prefix("Saved: '") {
         let end = rest.rfind('\'')?;

@@ -20,13 +20,16 @@ const DECODE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// An encoded picture.
 #[derive(Debug, Clone)]
-pub(crate) struct Picture {
-    pub(crate) content_type: &'static str,
-    pub(crate) data: Vec<u8>,
+pub struct Picture {
+    /// `image/jpeg` or `image/png`.
+    pub content_type: &'static str,
+    /// The file's bytes.
+    pub data: Vec<u8>,
 }
 
 impl Picture {
-    pub(crate) fn extension(&self) -> &'static str {
+    /// What a file of it ends in.
+    pub fn extension(&self) -> &'static str {
         match self.content_type {
             "image/png" => "png",
             _ => "jpg",
@@ -35,10 +38,7 @@ impl Picture {
 }
 
 /// Makes the thumbnail of a file, and a full-size JPEG of it when `with_preview`.
-pub(crate) fn make(
-    path: &Path,
-    with_preview: bool,
-) -> Result<(Picture, Option<Picture>), ImageError> {
+pub fn make(path: &Path, with_preview: bool) -> Result<(Picture, Option<Picture>), ImageError> {
     let picture = as_seen(decode(path)?);
     let preview = with_preview.then(|| jpeg(&opaque(&picture))).transpose()?;
     let (width, height) = THUMBNAIL_SIZE;
