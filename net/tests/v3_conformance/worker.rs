@@ -24,7 +24,7 @@ fn hut(on: &Grounds) -> Worker {
 }
 
 /// A worker that nobody knows.
-fn stranger<'a>(call: Call<'a>) -> Reply {
+fn stranger(call: Call<'_>) -> Reply {
     let id = UNKNOWN.to_owned();
     let secret = "5e".repeat(32);
     let reply = call.by(&Worker { id, secret }).send();

@@ -9,6 +9,7 @@ mod configuration;
 mod document;
 mod error;
 mod jobs;
+mod mass_deletion;
 mod meta;
 mod mime_words;
 mod shaman;
@@ -112,7 +113,10 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/jobs/type/{name}", get(jobs::job_type))
         .route("/api/v3/jobs", get(jobs::list).post(jobs::submit))
         .route("/api/v3/jobs/check", post(jobs::check))
-        .route("/api/v3/jobs/mass-delete", delete(jobs::mass_delete))
+        .route(
+            "/api/v3/jobs/mass-delete",
+            delete(mass_deletion::mass_delete),
+        )
         .route("/api/v3/jobs/last-rendered", get(jobs::last_rendered))
         .route("/api/v3/jobs/{job}", get(jobs::show).delete(jobs::delete))
         .route(
