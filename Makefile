@@ -29,14 +29,15 @@ RELEASE := $(BUILD)/release/tablao
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 PACKAGE := tablao-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m)
 
-.PHONY: help demo test check bench soak package release dashboard \
-	setup-demo setup-test setup-check setup-node setup-windows
+.PHONY: help demo test check bench soak conformance package release dashboard \
+	setup-demo setup-test setup-check setup-conformance setup-node setup-windows
 
 help:
 	@echo "make demo       render a small animated scene on a farm of your own, start to video (OUT=$(OUT))"
 	@echo "make test       every test: Rust, the add-on inside Blender, the dashboard in a browser"
 	@echo "make check      format, lints, the Windows build, licences and advisories of dependencies"
 	@echo "make bench      measure, with stated dimensions, into $(BUILD)/bench/*.json"
+	@echo "make conformance  only /api/v3: over 20,000 made-up requests against a release build"
 	@echo "make soak       the long versions of the tests: more seeds, kills and sizes"
 	@echo "make package    release binary with the dashboard inside, and the add-on's zip, into $(BUILD)/package"
 	@echo "make dashboard  build the web page alone; make release builds it into the binary"
@@ -69,6 +70,9 @@ bench: setup-demo release
 soak: setup-test dashboard
 	TABLAO_SOAK=1 .ci/test
 	tests/simulation/planted.sh
+
+conformance: setup-conformance release
+	TABLAO_SOAK=1 TABLAO_BIN="$(CURDIR)/$(RELEASE)" tests/flamenco/tests/run
 
 package: setup-node release
 	@rm -rf "$(BUILD)/package/$(PACKAGE)"
@@ -104,6 +108,9 @@ setup-test:
 
 setup-check:
 	@setup/check
+
+setup-conformance:
+	@setup/conformance
 
 setup-node:
 	@setup/node

@@ -255,6 +255,98 @@ fn priority(address: &str, task: &Value) -> u64 {
     answer.json()["priority"].as_u64().expect("a number")
 }
 
+/// Starts the Manager so that no file of its can become larger than this, as on a disk on which
+/// nothing more fits. Nobody's rights matter to that.
+fn limited_manager(place: &Place, kibibytes: u64) -> Process {
+    let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$@\"");
+    let unlimited = place.manager_command();
+    let mut limited = Command::new("bash");
+    limited.args(["-c", &script, "limited"]);
+    limited.arg(unlimited.get_program());
+    limited.args(unlimited.get_args());
+    place.started("limited", &mut limited)
+}
+
+/// What a worker may hear from each of its operations while it does nothing wrong. It takes any
+/// other code for the failure of its task, or registers anew.
+const HEARD: &[(&str, &str, &[u16])] = &[
+    ("POST", "sign-on", &[200]),
+    ("POST", "state-changed", &[204]),
+    ("GET", "state", &[200, 204]),
+    ("POST", "task", &[200]),
+    ("GET", "task/{}/may-i-run", &[200]),
+    ("POST", "task/{}", &[204]),
+    ("POST", "sign-off", &[204]),
+];
+
+/// Protects workers' tasks from a store that fails: each call of theirs is answered as ever, or
+/// its connection closes without a word, so that the worker keeps what it has to say. What was
+/// acknowledged is there afterwards, and of what was not, all of it or nothing.
+#[test]
+fn workers_hear_no_error_from_a_store_that_fails() {
+    let place = Place::new(PATIENT);
+    let mut manager = place.manager();
+    assert_eq!(submit(&place.address, "long").status, 200);
+    let mut worker = HandWorker::sign_on(&place.address, "hand");
+    manager.stop();
+
+    // The journal takes so much at once before it needs it.
+    let mut manager = limited_manager(&place, 256);
+    worker.connection = Connection::open(&place.address).expect("the Manager listens");
+    let mut task = Value::Null;
+    let mut calls = 0;
+    let mut acknowledged = false;
+    'calls: loop {
+        for (method, operation, codes) in HEARD {
+            let body = match *operation {
+                "sign-on" => json!({
+                    "name": "hand", "software_version": "3.9", "supported_task_types": ["misc"],
+                    "tablao": { "held_attempts": [] },
+                }),
+                "state-changed" => json!({ "status": "awake" }),
+                "task/{}" => json!({
+                    "taskStatus": "active", "steps_completed": 1, "log": "words\n",
+                    "tablao": { "attempt": task["tablao"]["attempt"] },
+                }),
+                _ => Value::Null,
+            };
+            let id = task["uuid"].as_str().unwrap_or_default();
+            let path = format!("/api/v3/worker/{}", operation.replace("{}", id));
+            let Ok(answer) = worker.try_call(method, &path, &body) else {
+                break 'calls;
+            };
+            let status = answer.status;
+            assert!(
+                codes.contains(&status),
+                "{operation}: {status} {}",
+                answer.text()
+            );
+            calls += 1;
+            match *operation {
+                "task" => task = answer.json(),
+                "task/{}" => acknowledged = true,
+                "sign-off" => acknowledged = false,
+                _ => {}
+            }
+        }
+    }
+    assert!(calls > HEARD.len(), "something was still acknowledged");
+    let status = until("the end of the Manager", || manager.ended());
+    let said = manager.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_says(&said, &["cannot be written", "start again"]);
+
+    let mut manager = place.manager();
+    let path = format!("/api/v3/tasks/{}", task["uuid"].as_str().expect("an id"));
+    let shown = http::get(&place.address, &path).expect("the Manager listens");
+    let shown = shown.json();
+    // The call that got no answer may have been the worker's good-bye, and been kept.
+    let is_kept = shown["steps_completed"] == 1 || shown["status"] == "queued";
+    assert!(is_kept || !acknowledged, "{shown}");
+    manager.stop();
+    journals::verify_all(&place.data);
+}
+
 /// A data directory at rest with some jobs in it, and its site segment.
 fn at_rest(kill: bool) -> (Place, PathBuf) {
     let place = Place::new(PATIENT);

@@ -5,7 +5,7 @@
 mod hierarchy;
 
 use hierarchy::{Above, Below, JournalFolder, image, settled, until, verify, wait_until_level};
-use serde_json::json;
+use serde_json::{Value, json};
 use tablao_core::{
     Actor, ActorKind, Event, Request, Via, codec, decide::Asker, entity::RemoteVerb,
     request::NewJob,
@@ -370,6 +370,26 @@ fn jobs_that_are_elsewhere_can_be_spoken_of() {
     assert_eq!(answer.status, 204, "{}", answer.body);
     wait_until_level(&above, &below);
     assert_eq!(status(&own_id), "canceled");
+
+    // What cannot be asked for through the Server says where it can.
+    let task = {
+        let model = below.node.site.as_ref().unwrap().model();
+        let job = own_id.parse().unwrap();
+        model.tasks(job).next().unwrap().task.uuid
+    };
+    let entry = json!([{ "worker_id": own_id, "task_type": "blender" }]);
+    let wish = json!({ "status": "queued", "reason": "again" });
+    let calls = [
+        ("DELETE", format!("jobs/{own_id}"), &Value::Null),
+        ("DELETE", format!("jobs/{own_id}/blocklist"), &entry),
+        ("POST", format!("jobs/{own_id}/settag"), &json!({})),
+        ("POST", format!("tasks/{task}/setstatus"), &wish),
+    ];
+    for (method, path, body) in calls {
+        let answer = above.call(method, &format!("/api/v3/{path}"), body);
+        assert_eq!(answer.status, 501, "{path}: {}", answer.body);
+        assert!(answer.message().contains("Manager"), "{}", answer.body);
+    }
 }
 
 /// Protects both histories at a restart from copies of any two moments. Of the same moment: the

@@ -88,7 +88,7 @@ fn a_worker_that_is_not_known_gets_a_plain_403() {
             .parse::<uuid::Uuid>()
             .is_ok()
     );
-    assert_eq!(registered["status"], "");
+    assert_eq!(registered["status"], "offline");
     assert_eq!(registered["software"], "");
 }
 

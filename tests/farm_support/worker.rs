@@ -49,6 +49,17 @@ impl HandWorker {
 
     /// Posts as this worker.
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
+        self.try_call("POST", path, body)
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    /// Calls as this worker; an error when no answer comes.
+    pub(crate) fn try_call(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> std::io::Result<Answer> {
         let headers = [
             ("Content-Type", "application/json"),
             ("Authorization", self.authorization.as_str()),
@@ -60,8 +71,7 @@ impl HandWorker {
             body.to_string()
         };
         self.connection
-            .send("POST", path, &headers, body.as_bytes())
-            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+            .send(method, path, &headers, body.as_bytes())
     }
 
     /// Asks for a task; panics when there is none.

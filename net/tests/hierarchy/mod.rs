@@ -123,25 +123,28 @@ impl Above {
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(path, None, body.to_string().into_bytes())
+        self.call("POST", path, body)
     }
 
     /// Posts as a Manager with its key.
     pub fn post_as(&self, manager: ManagerId, key: &str, path: &str, body: Vec<u8>) -> Answer {
-        self.send(path, Some((manager, key)), body)
+        let request = self.request("POST", path, body).bearer_auth(key);
+        self.send(request.header("tablao-manager", manager.to_string()))
     }
 
-    fn send(&self, path: &str, who: Option<(ManagerId, &str)>, body: Vec<u8>) -> Answer {
-        let request = reqwest::Client::new()
-            .post(format!("{}{path}", self.url))
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.send(self.request(method, path, body.to_string().into_bytes()))
+    }
+
+    fn request(&self, method: &str, path: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        reqwest::Client::new()
+            .request(method, format!("{}{path}", self.url))
             .header("content-type", "application/json")
-            .body(body);
-        let request = match who {
-            Some((manager, key)) => request
-                .bearer_auth(key)
-                .header("tablao-manager", manager.to_string()),
-            None => request,
-        };
+            .body(body)
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         self.runtime.block_on(async {
             let answer = request.send().await.unwrap();
             let status = answer.status().as_u16();

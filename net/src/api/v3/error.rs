@@ -3,6 +3,7 @@
 
 use axum::{
     Json,
+    body::{Body, Bytes},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -40,6 +41,18 @@ impl Problem {
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 403, for a worker only: always that, whatever is wrong, without a code and never with a
+    /// challenge. It is what workers act upon.
+    pub fn forbidden() -> Self {
+        let message =
+            "the worker is not known here, or its secret is wrong: it has to register again";
+        Self {
+            status: StatusCode::FORBIDDEN,
+            message: String::new(),
+            body: Some(json!({ "message": message })),
+        }
     }
 
     /// 423 with what the worker is to become.
@@ -85,6 +98,16 @@ impl From<Refusal> for Problem {
         };
         Self::new(status, refusal.to_string())
     }
+}
+
+/// Closes the connection without a word: something that had to be kept could not be, and a worker
+/// would take any code for the task's failure or for its own dismissal. What got no answer it
+/// sends again.
+pub(super) fn hang_up() -> Response {
+    let broken = std::io::Error::other("the store failed; see the Manager's log");
+    // A body that breaks before its first byte takes the head of the answer with it.
+    let body = futures_util::stream::once(async { Err::<Bytes, _>(broken) });
+    Response::new(Body::from_stream(body))
 }
 
 /// The engine has stopped: its journal cannot be written, or the process ends. A worker takes

@@ -6,8 +6,10 @@
 mod assigned;
 mod body;
 mod configuration;
+mod document;
 mod error;
 mod jobs;
+mod mass_deletion;
 mod meta;
 mod mime_words;
 mod shaman;
@@ -22,9 +24,9 @@ mod worker_task;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{Method, StatusCode, Uri},
+    http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{any, delete, get, post},
 };
 
@@ -39,6 +41,8 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
     let picture = post(worker_task::output_produced)
         .layer(DefaultBodyLimit::max(crate::previews::UPLOAD_BYTES_MAX + 1));
     Router::new()
+        .route("/api/v3/openapi3.json", get(document::serve))
+        .route("/api/v3/swagger-ui/", get(document::serve_page))
         .route("/api/v3/version", get(meta::version))
         .route("/api/v3/status", get(meta::status))
         .route("/api/v3/configuration", get(configuration::configuration))
@@ -109,7 +113,10 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
         .route("/api/v3/jobs/type/{name}", get(jobs::job_type))
         .route("/api/v3/jobs", get(jobs::list).post(jobs::submit))
         .route("/api/v3/jobs/check", post(jobs::check))
-        .route("/api/v3/jobs/mass-delete", delete(jobs::mass_delete))
+        .route(
+            "/api/v3/jobs/mass-delete",
+            delete(mass_deletion::mass_delete),
+        )
         .route("/api/v3/jobs/last-rendered", get(jobs::last_rendered))
         .route("/api/v3/jobs/{job}", get(jobs::show).delete(jobs::delete))
         .route(
@@ -147,6 +154,23 @@ pub fn router(node: &SharedNode) -> Router<SharedNode> {
             SharedNode::clone(node),
             limit_body,
         ))
+        .layer(middleware::map_response(in_our_shape))
+}
+
+/// What the framework refuses by itself (an address that is not UTF-8), it refuses in plain text,
+/// which Flamenco's clients cannot show.
+async fn in_our_shape(answer: Response) -> Response {
+    /// More words than the framework has.
+    const BYTES_MAX: usize = 4096;
+    let is_text = (answer.headers().get(CONTENT_TYPE))
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let status = answer.status();
+    if !is_text || !status.is_client_error() {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), BYTES_MAX).await;
+    let said = said.unwrap_or_default();
+    Problem::new(status, String::from_utf8_lossy(&said)).into_response()
 }
 
 /// Bounds what a request may bring by the configuration of this moment.

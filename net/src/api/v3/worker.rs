@@ -15,10 +15,15 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use tablao_core::{
-    Answer, AttemptId, Request, WorkerId, WorkerStatus, detail::WorkerDetail, entity::Protocol,
+    Answer, AttemptId, Refusal, Request, WorkerId, WorkerStatus, detail::WorkerDetail,
+    entity::Protocol,
 };
 
-use super::{Body, Problem, WorkerIdentity, error::stopped, worker_auth::protocol};
+use super::{
+    Body, Problem, WorkerIdentity,
+    error::{hang_up, stopped},
+    worker_auth::protocol,
+};
 use crate::{
     clock,
     engine::{Ask, Engine, Heard, Reply},
@@ -34,12 +39,25 @@ pub(super) fn engine(node: &SharedNode) -> Result<&Engine, Problem> {
     })
 }
 
-pub(super) async fn ask(engine: &Engine, worker: &WorkerIdentity, request: Request) -> Reply {
+pub(super) async fn ask(
+    engine: &Engine,
+    worker: &WorkerIdentity,
+    request: Request,
+) -> Result<Answer, Problem> {
     let ask = Ask::new(request, worker.actor(), worker.asker());
     match engine.ask(ask).await {
-        Ok(reply) => reply,
+        Ok(reply) => settled(reply),
         Err(error) => stopped(error).await,
     }
+}
+
+/// A reply as a worker is to hear it: one that was forgotten a moment ago has to register anew,
+/// like any other that is not known.
+pub(super) fn settled(reply: Reply) -> Result<Answer, Problem> {
+    reply.map_err(|refusal| match refusal {
+        Refusal::UnknownWorker { .. } => Problem::forbidden(),
+        other => other.into(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -67,7 +85,7 @@ pub(super) async fn register(
     };
     if !matches!(kept, Ok(Ok(()))) {
         tracing::error!(?kept, "keep a worker's secret");
-        return Ok(std::future::pending().await);
+        return Ok(hang_up());
     }
     let identity = WorkerIdentity {
         id: worker,
@@ -90,7 +108,7 @@ pub(super) async fn register(
         "uuid": worker.to_string(),
         "name": body.name,
         "address": address,
-        "status": "",
+        "status": WorkerStatus::Offline.name(),
         "platform": body.platform,
         "software": "",
         "supported_task_types": body.supported_task_types,

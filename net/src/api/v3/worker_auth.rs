@@ -4,15 +4,13 @@
 use std::net::SocketAddr;
 
 use axum::{
-    Json,
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
 };
 use base64::Engine as _;
-use serde_json::json;
 use tablao_core::{Actor, Via, WorkerId, decide::Asker, entity::Protocol};
 
+use super::Problem;
 use crate::node::SharedNode;
 
 /// A worker that proved who it is.
@@ -58,12 +56,6 @@ pub(super) fn protocol(headers: &HeaderMap) -> Protocol {
     }
 }
 
-/// Always 403, whatever is wrong, and never a challenge: that is what workers act upon.
-fn forbidden() -> Response {
-    let message = "the worker is not known here, or its secret is wrong: it has to register again";
-    (StatusCode::FORBIDDEN, Json(json!({ "message": message }))).into_response()
-}
-
 /// Longer than a UUID, a colon and any secret that a worker makes.
 const CREDENTIALS_BYTES_MAX: usize = 512;
 
@@ -84,11 +76,12 @@ fn credentials<'a>(
 }
 
 impl FromRequestParts<SharedNode> for WorkerIdentity {
-    type Rejection = Response;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, node: &SharedNode) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, node: &SharedNode) -> Result<Self, Problem> {
         let mut space = [0; CREDENTIALS_BYTES_MAX];
-        let (id, secret) = credentials(&parts.headers, &mut space).ok_or_else(forbidden)?;
+        let (id, secret) =
+            credentials(&parts.headers, &mut space).ok_or_else(Problem::forbidden)?;
         let known = node.site.as_ref().is_some_and(|site| {
             let model = site.model();
             model
@@ -98,7 +91,7 @@ impl FromRequestParts<SharedNode> for WorkerIdentity {
                 .is_some_and(|worker| !worker.deleted)
         });
         if !known || !node.secrets.check(id.uuid(), secret).await {
-            return Err(forbidden());
+            return Err(Problem::forbidden());
         }
         node.saw(id);
         let address = (parts.extensions.get::<ConnectInfo<SocketAddr>>())

@@ -13,7 +13,13 @@ use tablao_core::{Refusal, Request, TagId, WorkerId, WorkerStatus};
 use tablao_projections::{ReadModel, TagRow};
 
 use super::{Body, Problem, error::stopped, types::WorkerTask};
-use crate::{api::actor::Sender, clock, engine::Ask, node::SharedNode, view::View};
+use crate::{
+    api::actor::Sender,
+    clock,
+    engine::{Ask, Engine},
+    node::SharedNode,
+    view::View,
+};
 
 pub(super) fn worker_id(text: &str) -> Result<WorkerId, Problem> {
     text.parse()
@@ -25,18 +31,22 @@ fn tag_id(text: &str) -> Result<TagId, Problem> {
         .map_err(|_| Problem::bad_request("the tag id is not a UUID"))
 }
 
-/// Workers are changed at their own Manager.
+/// Workers and tags are changed at their own Manager.
+fn own(node: &SharedNode) -> Result<&Engine, Problem> {
+    node.site.as_ref().ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "workers belong to a Manager; ask the Manager that they sign on at",
+        )
+    })
+}
+
 pub(super) async fn change(
     node: &SharedNode,
     sender: Sender,
     request: Request,
 ) -> Result<(), Problem> {
-    let Some(engine) = &node.site else {
-        return Err(Problem::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "workers belong to a Manager; ask the Manager that they sign on at",
-        ));
-    };
+    let engine = own(node)?;
     let reply = match engine
         .ask(Ask::new(request, sender.actor, sender.asker))
         .await
@@ -58,7 +68,7 @@ fn summary(node: &SharedNode, model: &ReadModel, id: WorkerId) -> Option<Value> 
     let mut body = json!({
         "id": id.to_string(),
         "name": row.detail.name,
-        "status": worker.status.map_or("", WorkerStatus::name),
+        "status": worker.status.unwrap_or(WorkerStatus::Offline).name(),
         "version": row.detail.software,
         "can_restart": worker.can_restart,
     });
@@ -193,6 +203,21 @@ pub(super) async fn tags(State(node): State<SharedNode>) -> Json<Value> {
     Json(json!({ "tags": tags }))
 }
 
+/// Names are words, which rules do not read: what must not be there twice is looked for here, and
+/// between the look and the change nobody else may come.
+static TAG_CHANGES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// No tag but this one has the name.
+fn name_is_free(node: &SharedNode, name: &str, of: TagId) -> Result<(), Problem> {
+    let has_it = |known: &TagRow| known.name == name && known.id != of;
+    let sites = node.sites();
+    if sites.iter().any(|site| site.read().tags().any(has_it)) {
+        let message = format!("there is a tag {name:?} already; names of tags are unique");
+        return Err(Problem::new(StatusCode::CONFLICT, message));
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 pub(super) struct TagBody {
     id: Option<String>,
@@ -209,19 +234,12 @@ pub(super) async fn create_tag(
         Some(id) => tag_id(id)?,
         None => TagId::new(clock::new_id()),
     };
-    if node
-        .sites()
-        .iter()
-        .any(|site| site.read().tags().any(|known| known.name == body.name))
-    {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!(
-                "there is a tag {:?} already; names of tags are unique",
-                body.name
-            ),
-        ));
+    let _one_at_a_time = TAG_CHANGES.lock().await;
+    if known_tag(&node, tag).is_ok() {
+        let message = format!("there is a tag with the id {tag} already");
+        return Err(Problem::new(StatusCode::CONFLICT, message));
     }
+    name_is_free(&node, &body.name, tag)?;
     let description = body.description.unwrap_or_default();
     let request = Request::CreateTag {
         tag,
@@ -254,7 +272,10 @@ pub(super) async fn change_tag(
     Body(body): Body<TagBody>,
 ) -> Result<StatusCode, Problem> {
     let tag = tag_id(&tag)?;
+    own(&node)?;
+    let _one_at_a_time = TAG_CHANGES.lock().await;
     let known = known_tag(&node, tag)?;
+    name_is_free(&node, &body.name, tag)?;
     let request = Request::ChangeTag {
         tag,
         name: body.name,
@@ -270,7 +291,6 @@ pub(super) async fn delete_tag(
     Path(tag): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let tag = tag_id(&tag)?;
-    known_tag(&node, tag)?;
     change(&node, sender, Request::DeleteTag { tag }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

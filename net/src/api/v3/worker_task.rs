@@ -27,7 +27,7 @@ use super::{
     Body, Problem, WorkerIdentity,
     assigned::AssignedTask,
     error::stopped,
-    worker::{ask, engine, heard},
+    worker::{ask, engine, heard, settled},
 };
 use crate::{
     clock,
@@ -65,7 +65,7 @@ pub(super) async fn task(
         Ok(reply) => reply,
         Err(error) => stopped(error).await,
     };
-    match reply? {
+    match settled(reply)? {
         Answer::Assigned { attempt, task, .. } => {
             let body = AssignedTask::of(&node, engine, worker.id, attempt, task);
             Ok(body.map_or_else(
