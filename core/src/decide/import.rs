@@ -136,7 +136,22 @@ impl Plan<'_> {
             }
         }
         for (to, ranges) in &state.tasks {
-            if *to == TaskStatus::Queued || ranges.is_empty() {
+            if *to == TaskStatus::Queued {
+                continue;
+            }
+            // What somebody changed by hand while the others were written down stays.
+            let mut queued: Vec<(u32, u32)> = Vec::new();
+            for number in ranges.iter().flat_map(|&(first, last)| first..=last) {
+                let task = job.tasks.get(number as usize);
+                if task.is_none_or(|task| task.status != TaskStatus::Queued) {
+                    continue;
+                }
+                match queued.last_mut() {
+                    Some((_, last)) if *last + 1 == number => *last = number,
+                    _ => queued.push((number, number)),
+                }
+            }
+            if queued.is_empty() {
                 continue;
             }
             let steps = match to {
@@ -145,7 +160,7 @@ impl Plan<'_> {
             };
             let changed = TasksChanged {
                 job: id,
-                ranges: ranges.clone(),
+                ranges: queued,
                 from: TaskStatus::Queued,
                 to: *to,
                 steps,

@@ -20,7 +20,7 @@ use tablao_core::{
     },
     event::{Body, FailureClass, NewTask, NewTasks},
     frames::FrameRanges,
-    request::{FailureReport, FrameReport, NewJob, Report, TaskChunk},
+    request::{FailureReport, FrameReport, ImportedState, NewJob, Report, TaskChunk},
 };
 use uuid::Uuid;
 

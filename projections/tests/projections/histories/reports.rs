@@ -287,6 +287,7 @@ impl World {
             7 => Request::StartTerm {
                 term: self.farm.term() + self.chance.below(2) as u64,
             },
+            8 if self.chance.percent(30) => Request::NoteConfig { text: self.words() },
             8 => Request::ApplyConfig {
                 policy: Policy {
                     task_attempts_max: 1 + self.chance.below(3) as u32,

@@ -237,6 +237,35 @@ impl World {
         }
     }
 
+    /// How a job stood on another farm: its first task was done, its last one failed.
+    fn imported(&mut self, job: JobId, tasks: u32) -> Request {
+        let workers: Vec<_> = self.farm.workers().keys().copied().collect();
+        let worker = self.chance.pick(&workers).filter(|_| tasks > 1);
+        let of_worker = |range| {
+            worker
+                .map(|worker| (worker, vec![range]))
+                .into_iter()
+                .collect()
+        };
+        let last = tasks.saturating_sub(1);
+        let statuses = [
+            (TaskStatus::Completed, vec![(0, 0)]),
+            (TaskStatus::Failed, vec![(last, last)]),
+        ];
+        Request::FinishImport {
+            job,
+            state: Box::new(ImportedState {
+                status: JobStatus::Paused,
+                reason: self.words(),
+                tasks: statuses.into_iter().filter(|_| tasks > 1).collect(),
+                failed_by: of_worker((last, last)),
+                last_workers: of_worker((0, 0)),
+                blocked: (worker.map(|worker| (worker, "misc".to_owned())).into_iter()).collect(),
+                delete_marked: None,
+            }),
+        }
+    }
+
     /// A submission in parts, which may break off at any point.
     fn saga(&mut self) -> Request {
         let open = (self.farm.jobs().values())
@@ -253,7 +282,10 @@ impl World {
                 0 => 0,
                 _ => 5 + self.chance.below(5) as u32,
             };
-            let (facts, detail) = self.facts(expected);
+            let (mut facts, detail) = self.facts(expected);
+            if self.chance.percent(30) {
+                facts.source = JobSource::Imported;
+            }
             let chunk = if expected > 0 && self.chance.percent(50) {
                 self.chunk(0, 3, expected)
             } else {
@@ -274,6 +306,9 @@ impl World {
             };
         }
         if so_far == expected {
+            if self.farm.jobs()[&job].state.facts.source == JobSource::Imported {
+                return self.imported(job, expected);
+            }
             return Request::ReadyJob { job };
         }
         let count = (expected - so_far).min(3);
