@@ -167,7 +167,8 @@ async fn serve_until_stopped(
         shown(address)
     );
     if in_force.config.is_first_run() {
-        println!(
+        // Not on standard output: who starts a farm reads one line there, and may look no further.
+        eprintln!(
             "No shared storage is set yet, so jobs use a folder in the data directory: right for \
              one machine. `tablao setup --url http://{}` or http://{}/app/setup sets it",
             shown(address),

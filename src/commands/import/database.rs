@@ -253,7 +253,10 @@ impl Reader<'_> {
                 .map(|(worker, of)| (*worker, ranges(of)))
                 .collect(),
             blocked,
-            delete_marked: row.moment("delete_requested_at"),
+            // Counted from now: whoever moves has time to change their mind, as after a deletion.
+            delete_marked: row
+                .moment("delete_requested_at")
+                .map(|_| tablao_net::clock::now()),
         };
         let priority = row
             .number("priority")
