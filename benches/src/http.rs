@@ -45,16 +45,26 @@ impl Answer<'_> {
 
 /// The bytes of a request. `headers` are whole lines.
 pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    let kind = if body.is_empty() {
-        ""
-    } else {
-        "content-type: application/json\r\n"
+    request_bytes(method, path, headers, "application/json", body.as_bytes())
+}
+
+/// The same with a body of any type.
+pub(crate) fn request_bytes(
+    method: &str,
+    path: &str,
+    headers: &str,
+    kind: &str,
+    body: &[u8],
+) -> Vec<u8> {
+    let headers = match body {
+        [] => headers.to_owned(),
+        _ => format!("{headers}content-type: {kind}\r\n"),
     };
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: farm\r\n{headers}{kind}content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: farm\r\n{headers}content-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
 
 impl Connection {

@@ -22,6 +22,7 @@ mod load;
 mod machine;
 mod memory;
 mod no_disk;
+mod operations;
 mod pickup;
 mod place;
 mod read_model;
@@ -126,6 +127,11 @@ pub const PARTS: &[Part] = &[
         name: "compile",
         about: "a job type script makes the tasks of a large job",
         run: compile::run,
+    },
+    Part {
+        name: "operations",
+        about: "every operation of Flamenco's API on a farm at work, while large jobs come and go",
+        run: operations::run,
     },
     Part {
         name: "submission",

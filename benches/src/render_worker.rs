@@ -159,6 +159,23 @@ impl Caller for RenderWorker {
     }
 }
 
+/// A submission of a render job of this many frames, one frame a task.
+pub(crate) fn render_job(number: u32, frames: u32) -> Value {
+    json!({
+        "name": format!("sh{number:03} lighting"), "type": "simple-blender-render",
+        "submitter_platform": "linux", "priority": 50,
+        "settings": {
+            "frames": format!("1-{frames}"), "chunk_size": 1, "add_path_components": 0,
+            "render_output_root": "/srv/render",
+            "render_output_path": format!("/srv/render/sh{number:03}/######"),
+            "blendfile": format!("/srv/shots/sh{number:03}/sh{number:03}-lighting.blend"),
+            "fps": 24, "format": "PNG", "image_file_extension": ".png",
+            "has_previews": false, "scene": "Scene",
+        },
+        "metadata": { "project": "Night Shift", "shot": format!("sh{number:03}") },
+    })
+}
+
 /// Submits render jobs of this many frames each, one frame a task.
 pub(crate) async fn submit_render_jobs(
     address: SocketAddr,
@@ -167,19 +184,7 @@ pub(crate) async fn submit_render_jobs(
 ) -> Result<(), Error> {
     let mut connection = Connection::open(address).await?;
     for number in 1..=jobs {
-        let job = json!({
-            "name": format!("sh{number:03} lighting"), "type": "simple-blender-render",
-            "submitter_platform": "linux", "priority": 50,
-            "settings": {
-                "frames": format!("1-{frames}"), "chunk_size": 1, "add_path_components": 0,
-                "render_output_root": "/srv/render",
-                "render_output_path": format!("/srv/render/sh{number:03}/######"),
-                "blendfile": format!("/srv/shots/sh{number:03}/sh{number:03}-lighting.blend"),
-                "fps": 24, "format": "PNG", "image_file_extension": ".png",
-                "has_previews": false, "scene": "Scene",
-            },
-            "metadata": { "project": "Night Shift", "shot": format!("sh{number:03}") },
-        });
+        let job = render_job(number, frames);
         let bytes = request("POST", "/api/v3/jobs", "", &job.to_string());
         connection.call(&bytes).await?.expect("a submission", 200)?;
     }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tablao_core::{
-    Actor, ActorKind, Answer, JobId, JobStatus, ManagerId, Recorded, Refusal, Request,
-    TaskId, TaskStatus, Timestamp, Via, WorkerId, WorkerStatus as W,
+    Actor, ActorKind, Answer, JobId, JobStatus, ManagerId, Recorded, Refusal, Request, TaskId,
+    TaskStatus, Timestamp, Via, WorkerId, WorkerStatus as W,
     decide::Asker,
     detail::{JobDetail, TasksDetail, WorkerDetail},
     entity::{

@@ -6,13 +6,9 @@
 
 mod farm;
 
-
 use tablao_core::{
     ActorKind, Answer, Event, Refusal, Request, TaskStatus, WorkerId, WorkerStatus as W,
-    entity::{
-        Policy, Protocol, SleepSchedule,
-        StatusRequestSource,
-    },
+    entity::{Policy, Protocol, SleepSchedule, StatusRequestSource},
     request::Report,
 };
 use tablao_net::engine::Expiries;
