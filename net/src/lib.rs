@@ -4,6 +4,7 @@
 //! A handler parses, asks and presents; it decides nothing. What is shown is read from a read
 //! model at the durable position.
 
+pub mod activities;
 pub mod api;
 pub mod blobs;
 pub mod clock;

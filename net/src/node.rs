@@ -22,6 +22,7 @@ use tablao_journal::Authority;
 
 use crate::{
     Error,
+    activities::Activities,
     api::replication::LinkTokens,
     blobs::Blobs,
     clock,
@@ -93,6 +94,8 @@ pub struct Node {
     pub blobs: Blobs,
     /// Last-rendered previews.
     pub previews: Previews,
+    /// What workers say about the tasks that they run.
+    pub activities: Activities,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
     /// Who removes deleted jobs.
@@ -172,6 +175,7 @@ impl Node {
             started: std::time::Instant::now(),
             seen: Mutex::default(),
             noting: Mutex::default(),
+            activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),

@@ -211,6 +211,10 @@ fn a_task_belongs_to_its_worker() {
     nothing(update(&worker, json!({ "log": "line one" })));
     let shown = farm.read(&format!("/api/v3/tasks/{id}"));
     assert_eq!(shown["worker"]["name"], "hut");
+    assert_eq!(shown["activity"], "on it");
+    nothing(update(&worker, json!({ "activity": "half of it" })));
+    let shown = farm.read(&format!("/api/v3/tasks/{id}"));
+    assert_eq!(shown["activity"], "half of it", "it is seen while it runs");
     assert_eq!(shown["failed_by_workers"], json!([]));
     let tail = farm.get(&format!("/api/v3/tasks/{id}/logtail")).ok(200);
     assert_eq!(tail.body, b"line one\n");
@@ -232,6 +236,7 @@ fn a_task_belongs_to_its_worker() {
         (&shown["status"], &shown["steps_completed"]),
         (&json!("completed"), &json!(1))
     );
+    assert_ne!(shown["activity"], "half of it");
     nothing(farm.get(&format!("/api/v3/tasks/{}/logtail", {
         let tasks = farm.read(&format!("/api/v3/jobs/{job}/tasks"));
         tasks["tasks"][1]["id"].as_str().unwrap().to_owned()

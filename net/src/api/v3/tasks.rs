@@ -57,7 +57,11 @@ pub(super) async fn show(
     let view = node.site_of_task(task).ok_or_else(unknown)?;
     let model = view.read();
     let found = model.task(task).ok_or_else(unknown)?;
-    Ok(Json(TaskJson::new(&model, &found)).into_response())
+    let mut shown = TaskJson::new(&model, &found);
+    if let Some(words) = (found.task.attempt).and_then(|live| node.activities.of(task, live)) {
+        shown.activity = words;
+    }
+    Ok(Json(shown).into_response())
 }
 
 pub(super) async fn log_tail(

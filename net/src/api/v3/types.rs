@@ -130,7 +130,7 @@ pub(super) struct TaskJson {
     summary: TaskSummary,
     created: String,
     job_id: String,
-    activity: String,
+    pub(super) activity: String,
     commands: Value,
     failed_by_workers: Vec<TaskWorker>,
 }

@@ -256,6 +256,7 @@ pub(super) async fn task_update(
             other => tracing::warn!(%task, ?other, "write a task log"),
         }
     }
+    let (status, words) = (body.task_status, activity.clone());
     let report = Report {
         worker: worker.id,
         task,
@@ -277,10 +278,32 @@ pub(super) async fn task_update(
         | Answer::Assigned { .. }
         | Answer::NoTask
         | Answer::StartAs(_) => {
+            note_activity(&node, engine, (task, attempt), status, words);
             if !found.is_empty() {
                 foreign_frames::make_thumbnails(&node, &worker, found);
             }
             Ok(StatusCode::NO_CONTENT)
+        }
+    }
+}
+
+/// Keeps what a worker says about its running task, for those who look.
+fn note_activity(
+    node: &SharedNode,
+    engine: &Engine,
+    (task, attempt): (TaskId, Option<AttemptId>),
+    status: Option<TaskStatus>,
+    words: Option<String>,
+) {
+    if !matches!(status, None | Some(TaskStatus::Active)) {
+        node.activities.forget(task);
+    } else if let Some(words) = words {
+        let model = engine.model();
+        let attempts = model.farm().attempts();
+        let live = || model.task(task)?.task.attempt;
+        if let Some(attempt) = attempt.or_else(live) {
+            let is_live = |attempt| attempts.contains_key(&attempt);
+            node.activities.note(task, attempt, words, is_live);
         }
     }
 }
