@@ -55,6 +55,7 @@ impl<'a> Naive<'a> {
                 Event::JobTagChanged(facts) => facts.job,
                 Event::JobHeld(facts) => facts.job,
                 Event::JobReleased(facts) => facts.job,
+                Event::JobImported(facts) => facts.job,
                 Event::JobDeleteMarked(facts) => facts.job,
                 Event::JobRestored(facts) => facts.job,
                 Event::WorkerBlocked(facts) => facts.job,
@@ -71,6 +72,7 @@ impl<'a> Naive<'a> {
         self.last(|recorded| match &recorded.event {
             Event::JobStatusChanged(facts) if facts.job == job => Some(&recorded.detail),
             Event::JobAbandoned(facts) if facts.job == job => Some(&recorded.detail),
+            Event::JobImported(facts) if facts.job == job => Some(&recorded.detail),
             _ => None,
         })
         .map_or("", Detail::reason_text)
@@ -212,6 +214,12 @@ impl<'a> Naive<'a> {
         let (job, number) = self.last(|recorded| match &recorded.event {
             Event::AttemptAssigned(facts) if facts.worker == worker => {
                 Some((facts.job, facts.task))
+            }
+            Event::JobImported(facts) => {
+                let mut last = facts.last_workers.iter();
+                let (_, ranges) = last.find(|(of, _)| *of == worker)?;
+                let number = ranges.iter().map(|&(_, last)| last).max()?;
+                Some((facts.job, number))
             }
             _ => None,
         })?;
