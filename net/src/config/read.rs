@@ -2,7 +2,7 @@
 //! Reads a configuration file and says everything that is wrong with it at once: the line, the
 //! key, what is wrong, and what to do. What the values mean together is `check`'s.
 
-use std::{fmt, path::Path};
+use std::{fmt, ops::Range, path::Path};
 
 use toml_edit::{Document, Item, TableLike};
 
@@ -109,17 +109,23 @@ impl Config {
     }
 }
 
+/// What a reader of TOML objects to.
+fn not_read(text: &str, span: Option<Range<usize>>, message: &str, hint: &str) -> Finding {
+    Finding {
+        level: Level::Error,
+        line: span.map(|span| line_of(text, span.start)),
+        key: String::new(),
+        what: message.trim().replace('\n', " "),
+        hint: hint.to_owned(),
+    }
+}
+
 fn read_into(text: &str, findings: &mut Vec<Finding>) -> Option<Config> {
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            findings.push(Finding {
-                level: Level::Error,
-                line: error.span().map(|span| line_of(text, span.start)),
-                key: String::new(),
-                what: error.message().trim().replace('\n', " "),
-                hint: "the file must be TOML; `tablao config default` shows one".to_owned(),
-            });
+            let hint = "the file must be TOML; `tablao config default` shows one";
+            findings.push(not_read(text, error.span(), error.message(), hint));
             return None;
         }
     };
@@ -133,13 +139,8 @@ fn read_into(text: &str, findings: &mut Vec<Finding>) -> Option<Config> {
     let mut config: Config = match toml::from_str(text) {
         Ok(config) => config,
         Err(error) => {
-            findings.push(Finding {
-                level: Level::Error,
-                line: error.span().map(|span| line_of(text, span.start)),
-                key: String::new(),
-                what: error.message().trim().replace('\n', " "),
-                hint: "`tablao config default` shows each key with its form".to_owned(),
-            });
+            let hint = "`tablao config default` shows each key with its form";
+            findings.push(not_read(text, error.span(), error.message(), hint));
             return None;
         }
     };
