@@ -37,8 +37,17 @@ pub use supervisor::{Note, supervise};
 /// Version of this program, as the Manager and people see it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Task types a Worker takes unless told otherwise.
-pub const TASK_TYPES: [&str; 4] = ["blender", "ffmpeg", "file-management", "misc"];
+/// Task types a Worker takes unless told otherwise. The last three have commands that Flamenco's
+/// workers do not know, so that those are never given such a task.
+pub const TASK_TYPES: [&str; 7] = [
+    "blender",
+    "ffmpeg",
+    "file-management",
+    "misc",
+    "exr-merge",
+    "storage",
+    "video-encoding",
+];
 
 /// How a Worker is set up.
 #[derive(Debug, Clone)]
@@ -62,6 +71,12 @@ pub struct Options {
     pub supervisor: Option<PathBuf>,
     /// Score for Linux's out-of-memory killer that started programs get, 0 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// Commands it runs; empty means all.
+    pub allowed_commands: Vec<String>,
+    /// Programs it starts, by the name or path that tasks use; empty means all.
+    pub allowed_programs: Vec<String>,
+    /// Folders below which tasks may remove files; empty means wherever nothing speaks against it.
+    pub removable_roots: Vec<PathBuf>,
 }
 
 impl Options {
@@ -77,6 +92,9 @@ impl Options {
             can_restart: false,
             supervisor: None,
             oom_score_adj: None,
+            allowed_commands: Vec::new(),
+            allowed_programs: Vec::new(),
+            removable_roots: Vec::new(),
         }
     }
 }

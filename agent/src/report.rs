@@ -5,7 +5,7 @@
 //! the sender delivers it.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
 use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
@@ -37,6 +37,8 @@ pub(crate) struct Reporter {
     steps: AtomicU32,
     peak_memory_bytes: AtomicU64,
     software: Mutex<Option<String>>,
+    /// Whether the files of the command that runs are frames of the job.
+    tells_frames: AtomicBool,
 }
 
 impl Reporter {
@@ -49,7 +51,14 @@ impl Reporter {
             steps: AtomicU32::new(0),
             peak_memory_bytes: AtomicU64::new(0),
             software: Mutex::default(),
+            tells_frames: AtomicBool::new(true),
         }
+    }
+
+    /// Says whether what the next command publishes are frames of the job. Files that only later
+    /// tasks read count as steps alone.
+    pub(crate) fn tell_frames(&self, tell: bool) {
+        self.tells_frames.store(tell, Ordering::Relaxed);
     }
 
     pub(crate) fn task(&self) -> &str {
@@ -112,7 +121,9 @@ impl Reporter {
         more_steps: u32,
     ) -> Result<Seq, OutboxFailed> {
         let mut update = self.progress(more_steps);
-        self.extension(&mut update).frames = frames;
+        if self.tells_frames.load(Ordering::Relaxed) {
+            self.extension(&mut update).frames = frames;
+        }
         self.put(update).await
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::commands::{self, Context, Ending};
+use crate::commands::{self, Context, Ending, Limits};
 use crate::lease::{self, Lease};
 use crate::link::Link;
 use crate::media::Media;
@@ -36,6 +36,7 @@ pub(crate) struct TaskRunner {
     pub(crate) current: Current,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl TaskRunner {
@@ -63,6 +64,7 @@ impl TaskRunner {
             assignment,
             launcher: self.launcher.clone(),
             media: self.media.clone(),
+            limits: Arc::clone(&self.limits),
         };
         tracing::info!(task = task.uuid, name = task.name, "task assigned");
         let result = self.run_with_lease(&task, &context, &lease).await;

@@ -5,12 +5,14 @@
 //! that was to be said has been said, so the Manager never has to guess about the task before.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::{CallError, Client, TaskAnswer};
+use crate::commands::{Limits, unknown_names};
 use crate::frames::{settle, staging};
 use crate::identity::{self, Identity};
 use crate::link::{Backoff, Link};
@@ -86,6 +88,7 @@ impl Worker {
                 oom_score_adj: options.oom_score_adj,
             },
             media: Media::new(outbox.clone()),
+            limits: Arc::new(limits_of(&options)),
         };
         let mut worker = Self {
             name: worker_name(&options),
@@ -387,6 +390,20 @@ async fn shutdown_asked(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|asked| *asked).await.is_err() {
         // The caller gave up its end without asking: then nobody ever will.
         std::future::pending::<()>().await;
+    }
+}
+
+/// What the owner of this machine lets it do.
+fn limits_of(options: &Options) -> Limits {
+    for name in unknown_names(&options.allowed_commands) {
+        tracing::warn!(name, "there is no such command to allow");
+    }
+    let data_dir = std::path::absolute(&options.data_dir);
+    Limits {
+        commands: options.allowed_commands.clone(),
+        programs: options.allowed_programs.clone(),
+        removable: options.removable_roots.clone(),
+        kept: data_dir.into_iter().collect(),
     }
 }
 

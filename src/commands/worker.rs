@@ -30,6 +30,15 @@ pub(crate) struct Worker {
     /// Task types to take, separated by commas.
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     task_types: Vec<String>,
+    /// Commands to run, separated by commas; a task with another one goes to other workers.
+    #[arg(long, value_name = "COMMANDS", value_delimiter = ',')]
+    allowed_commands: Vec<String>,
+    /// Programs to start, by the name or path that tasks use, separated by commas.
+    #[arg(long, value_name = "PROGRAMS", value_delimiter = ',')]
+    allowed_programs: Vec<String>,
+    /// Folders below which tasks may remove what they made, separated by commas.
+    #[arg(long, value_name = "DIRS", value_delimiter = ',')]
+    removable_roots: Vec<PathBuf>,
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
@@ -60,6 +69,9 @@ impl Worker {
         options.name = self.name;
         options.slots = self.slots;
         options.can_restart = self.restart_exit_code.is_some();
+        options.allowed_commands = self.allowed_commands;
+        options.allowed_programs = self.allowed_programs;
+        options.removable_roots = self.removable_roots;
         if !self.task_types.is_empty() {
             options.task_types = self.task_types;
         }

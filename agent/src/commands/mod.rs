@@ -4,11 +4,18 @@
 //! The table of names is here; each command has its own file. Commands talk to the Manager only
 //! through the attempt's reporter.
 
+mod allowed;
 mod basic;
 mod exec;
 mod files;
+mod film;
+mod images;
+mod made;
 mod parameters;
+mod publish_files;
 mod render;
+mod sequence;
+mod storage;
 mod video;
 
 use std::sync::Arc;
@@ -20,18 +27,41 @@ use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
+pub(crate) use allowed::{Limits, unknown_names};
 pub(crate) use parameters::ParameterError;
 
 /// Names of all commands, as an unknown one is answered with them.
-pub(crate) const KNOWN: [&str; 8] = [
+pub(crate) const KNOWN: &[&str] = &[
     "blender-render",
+    "concatenate-videos",
     "copy-file",
+    "create-python-file",
     "echo",
+    "encode-audio",
     "exec",
+    "exr-to-jpeg",
     "frames-to-video",
+    "join-exr-tiles",
+    "log-a-lot",
     "make-directory",
+    "merge-exr",
     "move-directory",
+    "move-out-of-way",
+    "move-to-final",
+    "move-with-counter",
+    "mux-audio",
+    "publish-files",
+    "remove-file",
+    "remove-tree",
     "sleep",
+];
+
+/// Commands that report a step for each frame when they are asked to count.
+const COUNTING: &[&str] = &[
+    "blender-render",
+    "exr-to-jpeg",
+    "merge-exr",
+    "publish-files",
 ];
 
 /// A command that did not do what it should.
@@ -94,6 +124,7 @@ pub(crate) struct Context {
     pub(crate) assignment: Assignment,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Context {
@@ -104,13 +135,31 @@ impl Context {
             None => Ok(()),
         }
     }
+
+    /// What a command works with whose files are only read by later tasks of the job: they are no
+    /// frames of the shot and get no thumbnails.
+    fn for_intermediate(&self, command: &Command) -> Option<Self> {
+        let is_intermediate = command.parameters.get("intermediate") == Some(&true.into());
+        is_intermediate.then(|| {
+            let mut context = self.clone();
+            context.assignment.thumbnails = String::new();
+            context
+        })
+    }
 }
 
 /// Runs one command to its end.
 pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Ending> {
     context.go_on()?;
+    if KNOWN.contains(&command.name.as_str()) {
+        context.limits.check(command)?;
+    }
+    let for_intermediate = context.for_intermediate(command);
+    context.reporter.tell_frames(for_intermediate.is_none());
+    let context = for_intermediate.as_ref().unwrap_or(context);
     match command.name.as_str() {
         "echo" => basic::echo(context, command),
+        "log-a-lot" => basic::log_a_lot(context, command).await,
         "sleep" => basic::sleep(context, command).await,
         "exec" => exec::exec(context, command).await,
         "blender-render" => render::blender_render(context, command).await,
@@ -118,6 +167,19 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
         "make-directory" => files::make_directory(context, command),
         "move-directory" => files::move_directory(context, command),
         "copy-file" => files::copy_file(context, command),
+        "publish-files" => publish_files::publish_files(context, command).await,
+        "move-out-of-way" => storage::move_out_of_way(context, command),
+        "move-to-final" => storage::move_to_final(context, command),
+        "move-with-counter" => storage::move_with_counter(context, command).await,
+        "remove-tree" => storage::remove_tree(context, command).await,
+        "remove-file" => storage::remove_file(context, command),
+        "create-python-file" => storage::create_python_file(context, command).await,
+        "merge-exr" => images::merge_exr(context, command).await,
+        "join-exr-tiles" => images::join_exr_tiles(context, command).await,
+        "exr-to-jpeg" => images::exr_to_jpeg(context, command).await,
+        "concatenate-videos" => film::concatenate_videos(context, command).await,
+        "mux-audio" => film::mux_audio(context, command).await,
+        "encode-audio" => film::encode_audio(context, command).await,
         unknown => {
             return Err(Ending::Failed(Failure::new(
                 FailureClass::BadCommand,
@@ -129,7 +191,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
         }
     }?;
     // Commands that count their own steps have reported them; any other is one step.
-    if !(command.name == "blender-render" && command.total_step_count > 0) {
+    if !(COUNTING.contains(&command.name.as_str()) && command.total_step_count > 0) {
         context.reporter.step();
     }
     Ok(())
