@@ -61,6 +61,11 @@ impl Reporter {
         self.tells_frames.store(tell, Ordering::Relaxed);
     }
 
+    /// Whether what is published now are frames of the job.
+    pub(crate) fn tells_frames(&self) -> bool {
+        self.tells_frames.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn task(&self) -> &str {
         &self.task
     }
@@ -121,7 +126,7 @@ impl Reporter {
         more_steps: u32,
     ) -> Result<Seq, OutboxFailed> {
         let mut update = self.progress(more_steps);
-        if self.tells_frames.load(Ordering::Relaxed) {
+        if self.tells_frames() {
             self.extension(&mut update).frames = frames;
         }
         self.put(update).await

@@ -31,14 +31,8 @@ const BUILT_IN: &[(&str, &str)] = &[
         "blender_render_progressive.js",
         include_str!("../scripts/blender_render_progressive.js"),
     ),
-    (
-        "command.js",
-        include_str!("../scripts/command.js"),
-    ),
-    (
-        "echo.js",
-        include_str!("../scripts/echo.js"),
-    ),
+    ("command.js", include_str!("../scripts/command.js")),
+    ("echo.js", include_str!("../scripts/echo.js")),
     (
         "echo_sleep_test.js",
         include_str!("../scripts/echo_sleep_test.js"),
@@ -55,14 +49,8 @@ const BUILT_IN: &[(&str, &str)] = &[
         "single_image_render.js",
         include_str!("../scripts/single_image_render.js"),
     ),
-    (
-        "sleep.js",
-        include_str!("../scripts/sleep.js"),
-    ),
-    (
-        "tablao/bake.js",
-        include_str!("../scripts/tablao/bake.js"),
-    ),
+    ("sleep.js", include_str!("../scripts/sleep.js")),
+    ("tablao/bake.js", include_str!("../scripts/tablao/bake.js")),
     (
         "tablao/common.js",
         include_str!("../scripts/tablao/common.js"),

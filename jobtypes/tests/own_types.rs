@@ -127,7 +127,13 @@ fn sample_ranges_hold_each_sample_once() {
 /// Protects the load of workers: how many frames a task renders, with the better-spread last task.
 #[test]
 fn frames_per_task_are_the_known_ones() {
-    let rows = json!([[100, 30, 10], [100, 30, 40], [100, 7, 20], [100, 301, 10], [10, 5, 40]]);
+    let rows = json!([
+        [100, 30, 10],
+        [100, 30, 40],
+        [100, 7, 20],
+        [100, 301, 10],
+        [10, 5, 40]
+    ]);
     let frames = arithmetic("samples.framesPerTask(...row)", &rows);
     assert_eq!(frames, json!([10, 2, 4, 9, 1]));
     let rounded = arithmetic(
@@ -275,10 +281,7 @@ fn progressive_refusals() {
         (json!({"cycles_num_chunks": 30}), "cycles_num_chunks"),
         (json!({"cycles_sample_count": 1}), "at least 2"),
         (json!({"format": "PNG"}), "not in PNG"),
-        (
-            json!({"render_output_path": "/out/#####"}),
-            "exactly six #",
-        ),
+        (json!({"render_output_path": "/out/#####"}), "exactly six #"),
         (
             json!({"render_output_path": "/out/#######"}),
             "exactly six #",
@@ -335,10 +338,7 @@ fn single_image() {
     let join = command(&full, "join-tiles");
     let tiles = join.parameters["tiles"].as_array().unwrap();
     assert_eq!(tiles.len(), 6);
-    assert_eq!(
-        (&tiles[4]["x"], &tiles[4]["y"]),
-        (&json!(33), &json!(16))
-    );
+    assert_eq!((&tiles[4]["x"], &tiles[4]["y"]), (&json!(33), &json!(16)));
     assert_eq!(
         (&join.parameters["width"], &join.parameters["height"]),
         (&json!(100), &json!(33))
@@ -346,7 +346,10 @@ fn single_image() {
     let unsplit = changed(settings.clone(), json!({"sample_splits": 1}));
     let unsplit = compiled(&types, "single-image-render", unsplit).unwrap();
     assert_eq!(unsplit.tasks.len(), 1 + 6 + 1 + 1 + 1);
-    let whole = changed(settings, json!({"tiles_across": 1, "tiles_down": 1, "sample_splits": 1}));
+    let whole = changed(
+        settings,
+        json!({"tiles_across": 1, "tiles_down": 1, "sample_splits": 1}),
+    );
     let error = compiled(&types, "single-image-render", whole).unwrap_err();
     assert!(error.to_string().contains("whole render"), "{error}");
 }
@@ -394,7 +397,10 @@ fn video_encode() {
     let silent = changed(settings.clone(), json!({"extract_audio": false}));
     let silent = compiled(&types, "video-encode", silent).unwrap();
     assert_eq!(silent.tasks.len(), 7);
-    assert_eq!(parents(&silent, "move-with-counter"), ["concatenate-videos"]);
+    assert_eq!(
+        parents(&silent, "move-with-counter"),
+        ["concatenate-videos"]
+    );
     let moved = command(&silent, "move-with-counter");
     assert_eq!(moved.parameters["src"], "/out/edit/frames/video.mkv");
     let gaps = changed(settings, json!({"frames": "1-10,20"}));
@@ -429,8 +435,14 @@ fn simulation_bake() {
     assert_eq!(parents(&full, "render-3,4"), ["bake-geometry-nodes"]);
     let baked = "/a/shot__bake-2006-01-02_150405-00000000/shot-baked.blend";
     assert_eq!(full.settings["baked_file"], baked);
-    assert_eq!(command(&full, "prepare-bake").parameters["blendfile"], "/a/shot.blend");
-    assert_eq!(after(&command(&full, "prepare-bake"), "--tablao-bake"), baked);
+    assert_eq!(
+        command(&full, "prepare-bake").parameters["blendfile"],
+        "/a/shot.blend"
+    );
+    assert_eq!(
+        after(&command(&full, "prepare-bake"), "--tablao-bake"),
+        baked
+    );
     for later in ["bake-cloth", "render-1,2"] {
         assert_eq!(command(&full, later).parameters["blendfile"], baked);
     }
@@ -521,7 +533,10 @@ fn plain_types() {
     let video = task(&full, "preview-video").commands();
     let steps: Vec<&str> = video.iter().map(|command| command.name.as_str()).collect();
     assert_eq!(steps, ["exr-to-jpeg", "frames-to-video", "remove-tree"]);
-    let png = changed(settings, json!({"format": "PNG", "image_file_extension": ".png"}));
+    let png = changed(
+        settings,
+        json!({"format": "PNG", "image_file_extension": ".png"}),
+    );
     let png = compiled(&types, "blender-render", png).unwrap();
     assert_eq!(task(&png, "preview-video").task_type, "ffmpeg");
 
@@ -571,10 +586,16 @@ fn helpers_are_no_job_types_and_can_be_replaced() {
     assert_eq!(types.problems(), []);
     let named: Vec<String> = types.list().into_iter().map(|listed| listed.name).collect();
     assert!(named.contains(&"mine".to_owned()));
-    assert!(!named.iter().any(|name| name.contains("samples")), "{named:?}");
+    assert!(
+        !named.iter().any(|name| name.contains("samples")),
+        "{named:?}"
+    );
     let found = compiled(&types, "mine", json!({})).unwrap();
     assert_eq!(found.settings["result"], 5);
-    folder.write("tablao/samples.js", "exports.framesPerTask = () => 'replaced';");
+    folder.write(
+        "tablao/samples.js",
+        "exports.framesPerTask = () => 'replaced';",
+    );
     let found = compiled(&folder.open(), "mine", json!({})).unwrap();
     assert_eq!(found.settings["result"], "replaced");
 }

@@ -96,7 +96,9 @@ impl Limits {
             .symlink_metadata()
             .is_ok_and(|metadata| metadata.is_symlink());
         if is_link {
-            return Err("it is a link, and what it leads to may belong to somebody else".to_owned());
+            return Err(
+                "it is a link, and what it leads to may belong to somebody else".to_owned(),
+            );
         }
         let real = path.canonicalize().map_err(|error| error.to_string())?;
         let depth = real
@@ -174,7 +176,11 @@ mod tests {
         assert!(check("exec", json!({"exe": "/opt/tool"})).is_ok());
         for (name, parameters, words) in [
             ("remove-tree", json!({}), "--allowed-commands"),
-            ("exec", json!({"exe": "/usr/bin/blender"}), "--allowed-programs"),
+            (
+                "exec",
+                json!({"exe": "/usr/bin/blender"}),
+                "--allowed-programs",
+            ),
             ("exec", json!({"exe": "sh"}), "blender, /opt/tool"),
             ("encode-audio", json!({}), "ffmpeg"),
         ] {
@@ -185,7 +191,11 @@ mod tests {
             assert!(failure.reason.contains(words), "{}", failure.reason);
         }
         let anything = Limits::default();
-        assert!(anything.check(&command("exec", json!({"exe": "sh"}))).is_ok());
+        assert!(
+            anything
+                .check(&command("exec", json!({"exe": "sh"})))
+                .is_ok()
+        );
         let names = ["echo".to_owned(), "ecko".to_owned()];
         assert_eq!(unknown_names(&names), ["ecko"]);
     }

@@ -71,7 +71,9 @@ pub(super) async fn encode_audio(context: &Context, command: &Command) -> Result
     let codec = parameters.filled_string("codec")?;
     let bitrate = parameters.optional_string("bitrate")?;
     make(context, &parameters, |_| {
-        let mut words = ["-i", input, "-vn", "-c:a", codec].map(str::to_owned).to_vec();
+        let mut words = ["-i", input, "-vn", "-c:a", codec]
+            .map(str::to_owned)
+            .to_vec();
         if !bitrate.is_empty() {
             words.extend(["-b:a", bitrate].map(str::to_owned));
         }

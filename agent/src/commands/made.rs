@@ -91,7 +91,10 @@ impl<'a> Maker<'a> {
         let file = staged.to_owned();
         let sealed = blocking(move || publish::seal(&file)).await;
         sealed.map_err(|error| {
-            let reason = format!("what was to become {} is not whole: {error}", place.display());
+            let reason = format!(
+                "what was to become {} is not whole: {error}",
+                place.display()
+            );
             Failure::new(FailureClass::MissingOutput, reason).into()
         })
     }

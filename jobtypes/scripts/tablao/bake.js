@@ -44,9 +44,12 @@ def folder_of(kind, name):
 // Saves the scene under its new name and points all its caches to files beside it.
 const PREPARE = `
 os.makedirs(os.path.dirname(place), exist_ok=True)
+bpy.context.preferences.filepaths.save_version = 0
 bpy.ops.wm.save_as_mainfile(filepath=place, check_existing=False, relative_remap=True)
 for kind, name, thing, cache in point_caches():
-    cache.use_disk_cache = True
+    # Blender knows no files for rigid bodies: what is baked of them is saved in the scene itself.
+    if kind != 'rigid_body':
+        cache.use_disk_cache = True
     cache.frame_start, cache.frame_end = first, last
 for thing, domain in domains():
     domain.cache_directory = folder_of('fluid', thing.name)
@@ -123,6 +126,7 @@ function pythonToBake(kind) {
     ...COMMON.split("\n"),
     `wanted, baked = '${kind}', []`,
     ...bodyOf(kind).split("\n"),
+    "bpy.context.preferences.filepaths.save_version = 0",
     "say(wanted, 'done:', ', '.join(baked) if baked else 'there is none in this scene')",
     "bpy.ops.wm.save_mainfile()",
   ];

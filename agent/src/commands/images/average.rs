@@ -153,7 +153,10 @@ fn kind(samples: &FlatSamples) -> &'static str {
 /// Merged samples of each channel, in the order of the channels.
 fn merge_layer(sources: &[&FlatLayer], weights: &[f64]) -> Vec<FlatSamples> {
     let first = &sources[0].channel_data.list;
-    let names: Vec<String> = first.iter().map(|channel| channel.name.to_string()).collect();
+    let names: Vec<String> = first
+        .iter()
+        .map(|channel| channel.name.to_string())
+        .collect();
     let rules: Vec<Rule> = names
         .iter()
         .map(|name| passes::rule(name, |other| names.iter().any(|known| known == other)))

@@ -66,8 +66,7 @@ pub(super) async fn join_exr_tiles(context: &Context, command: &Command) -> Resu
     for_each_frame(context, command, None, output, |_| {
         let listed = listed.clone();
         Box::new(move |target| {
-            let whole =
-                tiles::join(&listed, width, height).map_err(|error| unmerged(&error))?;
+            let whole = tiles::join(&listed, width, height).map_err(|error| unmerged(&error))?;
             tiles::write_image(&whole, target)
                 .map_err(|error| Failure::io(format!("{}: {error}", target.display())))
         })
@@ -120,14 +119,15 @@ async fn for_each_frame(
     output: &str,
     make: impl Fn(Option<i64>) -> Make,
 ) -> Result<(), Ending> {
-    let frames = frames.map_or_else(|| vec![None], |frames| frames.into_iter().map(Some).collect());
+    let frames = frames.map_or_else(
+        || vec![None],
+        |frames| frames.into_iter().map(Some).collect(),
+    );
     let mut maker = Maker::new(context);
     let result = async {
         for frame in frames {
             let place = absolute(&sequence::path_of(output, frame))?;
-            maker
-                .make(&place, InTheWay::Replace, make(frame))
-                .await?;
+            maker.make(&place, InTheWay::Replace, make(frame)).await?;
             context
                 .reporter
                 .log(&format!("{}: made {}", command.name, place.display()));
@@ -201,7 +201,9 @@ fn tiles_of(parameters: &Parameters<'_>) -> Result<Vec<Tile>, ParameterError> {
                     x: x as usize,
                     y: y as usize,
                 }),
-                _ => Err(wrong("each needs a `path` and the pixel `x`, `y` it begins at")),
+                _ => Err(wrong(
+                    "each needs a `path` and the pixel `x`, `y` it begins at",
+                )),
             }
         })
         .collect()

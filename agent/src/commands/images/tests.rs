@@ -146,7 +146,10 @@ fn merging_in_steps_is_merging_at_once() {
     }
     assert_eq!(so_far.1, 400);
     for (one, other) in values(&at_once, "R").iter().zip(values(&so_far.0, "R")) {
-        assert!((one - other).abs() <= 1e-6 * one.abs().max(1.0), "{one} {other}");
+        assert!(
+            (one - other).abs() <= 1e-6 * one.abs().max(1.0),
+            "{one} {other}"
+        );
     }
 }
 
@@ -159,7 +162,10 @@ fn pictures_that_do_not_fit_are_told_apart() {
         image(width, 1, vec![("R", data)], "1")
     };
     let error = folder.merged(&[(plain(2), 1), (plain(3), 1)]).unwrap_err();
-    assert!(error.to_string().contains("3x1 pixels and not 2x1"), "{error}");
+    assert!(
+        error.to_string().contains("3x1 pixels and not 2x1"),
+        "{error}"
+    );
     let more = image(
         2,
         1,
@@ -204,9 +210,15 @@ fn tiles_cover_the_picture_exactly_once() {
     assert_eq!(values(&whole, "R"), expected);
     assert_eq!(whole.layer_data[0].size, Vec2(5, 3));
     for (tiles, words) in [
-        (vec![tiles[0].clone(), tiles[1].clone()], "no tile has the pixel 0,2"),
+        (
+            vec![tiles[0].clone(), tiles[1].clone()],
+            "no tile has the pixel 0,2",
+        ),
         (vec![tiles[0].clone(), tiles[0].clone()], "overlaps"),
-        (vec![tiles[2].clone(), tile("d.exr", 4, 2, 2, 1)], "does not lie within"),
+        (
+            vec![tiles[2].clone(), tile("d.exr", 4, 2, 2, 1)],
+            "does not lie within",
+        ),
     ] {
         let error = join(&tiles, 5, 3).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -112,13 +112,7 @@ fn cover(
     Ok(())
 }
 
-fn copy(
-    into: &mut FlatSamples,
-    from: &FlatSamples,
-    width: usize,
-    tile: &Tile,
-    size: Vec2<usize>,
-) {
+fn copy(into: &mut FlatSamples, from: &FlatSamples, width: usize, tile: &Tile, size: Vec2<usize>) {
     for row in 0..size.1 {
         let source = row * size.0..(row + 1) * size.0;
         let start = (tile.y + row) * width + tile.x;

@@ -236,7 +236,9 @@ impl<'a> Publisher<'a> {
             report: report.clone(),
         });
         let outbox = self.context.reporter.outbox();
-        self.intents.push(outbox.put(intent).await?);
+        if self.context.reporter.tells_frames() {
+            self.intents.push(outbox.put(intent).await?);
+        }
         // The last look at the fence: after this line the frame is ours to publish.
         self.context.go_on()?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);
