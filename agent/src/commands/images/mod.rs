@@ -26,7 +26,7 @@ use crate::outbox::Thumbnail;
 use crate::wire::{Command, FailureClass};
 
 /// A picture larger than this is a mistake in the job type.
-const TILE_PIXELS_MAX: u64 = 1 << 34;
+const TILE_PIXELS_MAX: u64 = 1 << 30;
 
 /// Averages images of different samples of one picture, frame by frame.
 pub(super) async fn merge_exr(context: &Context, command: &Command) -> Result<(), Ending> {
