@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use exr::image::{AnyChannel, AnyChannels, Encoding, FlatImage, FlatSamples, Image, Layer};
 use exr::math::Vec2;
-use exr::meta::attribute::{AttributeValue, IntegerBounds};
+use exr::meta::attribute::{AttributeValue, IntegerBounds, Text};
 use exr::meta::header::{ImageAttributes, LayerAttributes};
 use exr::prelude::f16;
 
@@ -68,7 +68,7 @@ fn values(image: &FlatImage, name: &str) -> Vec<f32> {
     let list = image.layer_data[0].channel_data.list.iter();
     let channel = list
         .clone()
-        .find(|channel| channel.name.to_string() == name)
+        .find(|channel| channel.name == Text::from(name))
         .unwrap_or_else(|| panic!("no channel {name}"));
     channel.sample_data.values_as_f32().collect()
 }
@@ -112,8 +112,8 @@ fn every_channel_is_merged_by_its_rule() {
     assert_eq!(values(&merged, "V.CryptoObject00.a"), [0.25]);
     assert_eq!(values(&merged, "id"), [7.0]);
     let attributes = &merged.layer_data[0].attributes.other;
-    let text = |name: &str| match attributes.iter().find(|(key, _)| key.to_string() == name) {
-        Some((_, AttributeValue::Text(text))) => text.to_string(),
+    let text = |name: &str| match attributes.get(&Text::from(name)) {
+        Some(AttributeValue::Text(text)) => text.to_string(),
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(text("cycles.ViewLayer.samples"), "3");
