@@ -174,6 +174,37 @@ facts! {
         last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
     }
 
+    /// Tasks were written down that a job has once it is regenerated: until then they are
+    /// retired. Those that no [`JobRegenerated`] names stay so.
+    TasksPrepared {
+        /// The job.
+        job: JobId,
+        /// Number of the first of them.
+        first_number: u32,
+        /// The generation that they are for.
+        generation: u32,
+        /// Task types that the chunk names by index.
+        types: Vec<String>,
+        /// The tasks.
+        tasks: NewTasks,
+    }
+    /// A job was compiled anew: some tasks went, others came, the rest kept what they had done.
+    JobRegenerated {
+        /// The job.
+        job: JobId,
+        /// Its generation from now on.
+        generation: u32,
+        /// Hash of the script that compiled it.
+        #[serde(with = "crate::codec::raw_bytes")]
+        script_hash: [u8; 32],
+        /// Inclusive ranges of the numbers of tasks that are retired.
+        retired: Vec<(u32, u32)>,
+        /// Inclusive ranges of the numbers of prepared tasks that are the job's from now on.
+        added: Vec<(u32, u32)>,
+        /// How many tasks it ever had, these included.
+        tasks_expected: u32,
+    }
+
     /// Tasks changed status together.
     TasksChanged {
         /// The job.
@@ -310,6 +341,14 @@ facts! {
     }
     /// The lists of workers that failed these tasks were emptied.
     FailuresCleared {
+        /// The job.
+        job: JobId,
+        /// Inclusive ranges of task numbers.
+        ranges: Vec<(u32, u32)>,
+    }
+
+    /// What these tasks have published so far is not wanted any more: it is rendered anew over it.
+    OutputsDiscarded {
         /// The job.
         job: JobId,
         /// Inclusive ranges of task numbers.

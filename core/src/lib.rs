@@ -21,6 +21,7 @@ pub mod machine;
 mod parts;
 pub mod position;
 pub mod refusal;
+pub mod regeneration;
 pub mod request;
 pub mod rows;
 pub mod schedule;

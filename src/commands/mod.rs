@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod again;
 mod backup;
 mod bench;
 mod completions;
