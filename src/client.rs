@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::{Method, Response, StatusCode, header::{ETAG, HeaderValue, IF_MATCH}};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ETAG, HeaderValue, IF_MATCH},
+};
 use serde_json::Value;
 
 use crate::exit::{Code, Exit};

@@ -8,13 +8,13 @@ use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
     ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
     FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
-    JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored, JobStatusChanged,
-    JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
-    OriginAdvanced, OutputsDiscarded, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
-    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared, TermStarted, ThumbnailStored,
-    WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn,
-    WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet,
-    WorkerUnblocked,
+    JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored,
+    JobStatusChanged, JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked,
+    ManagerRevoked, OriginAdvanced, OutputsDiscarded, RequestAccepted, RequestSettled,
+    StepsAdvanced, TagChanged, TagCreated, TagDeleted, TaskPriorityChanged, TasksAdded,
+    TasksChanged, TasksPrepared, TermStarted, ThumbnailStored, WorkerBlocked, WorkerDeleted,
+    WorkerLost, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
+    WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.

@@ -151,7 +151,9 @@ fn in_order(wanted: &[WantedTask]) -> Vec<usize> {
             waiting[other].push(place);
         }
     }
-    let mut order: Vec<usize> = (0..wanted.len()).filter(|&place| open[place] == 0).collect();
+    let mut order: Vec<usize> = (0..wanted.len())
+        .filter(|&place| open[place] == 0)
+        .collect();
     let mut next = 0;
     while let Some(&place) = order.get(next) {
         next += 1;

@@ -11,6 +11,11 @@ use crate::{
     event::{FailureClass, NewTasks},
 };
 
+pub use crate::{
+    imported::{ImportedState, ImportedWorker},
+    regenerated::{Regeneration, Requeue},
+};
+
 /// A run of new tasks with their details.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskChunk {
@@ -92,83 +97,6 @@ pub struct Report {
     pub failure: Option<FailureReport>,
     /// Highest memory use, in bytes.
     pub peak_memory_bytes: Option<u64>,
-}
-
-/// A worker of another farm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ImportedWorker {
-    /// Its identity, there and here.
-    pub worker: WorkerId,
-    /// Operating system.
-    pub platform: String,
-    /// Task types it runs.
-    pub task_types: Vec<String>,
-    /// It can restart itself.
-    pub can_restart: bool,
-    /// Where it stood; `None` if it never signed on.
-    pub status: Option<WorkerStatus>,
-    /// What it was asked to become, and whether after its present task.
-    pub asked: Option<(WorkerStatus, bool)>,
-    /// Its tags.
-    pub tags: Vec<TagId>,
-    /// When it sleeps.
-    pub schedule: Option<SleepSchedule>,
-    /// Name, address, software.
-    pub detail: WorkerDetail,
-}
-
-/// How a job of another farm stood there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ImportedState {
-    /// Its status.
-    pub status: JobStatus,
-    /// What was said about it.
-    pub reason: String,
-    /// Statuses of tasks with inclusive ranges of numbers; those not named are queued.
-    pub tasks: Vec<(TaskStatus, Vec<(u32, u32)>)>,
-    /// Workers that failed tasks, with inclusive ranges of numbers.
-    pub failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
-    /// Workers that ran tasks last, with inclusive ranges of numbers.
-    pub last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
-    /// Workers that may not run tasks of a type.
-    pub blocked: Vec<(WorkerId, String)>,
-    /// When its deletion was asked for.
-    pub delete_marked: Option<Timestamp>,
-}
-
-/// How a job that was compiled anew differs from what it was. The tasks that come are prepared
-/// before; who asks has compared names and contents, which `decide` may not read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Regeneration {
-    /// The job.
-    pub job: JobId,
-    /// The generation that it was compared with.
-    pub from_generation: u32,
-    /// Hash of the script that compiled it anew.
-    pub script_hash: [u8; 32],
-    /// Inclusive ranges of the numbers of tasks that go.
-    pub retired: Vec<(u32, u32)>,
-    /// First number and count of the prepared tasks that come; they are the last that the job has.
-    pub added: (u32, u32),
-    /// What people read about it from now on.
-    pub detail: JobDetail,
-    /// Why.
-    pub reason: String,
-}
-
-/// Which tasks of a job are to run again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Requeue {
-    /// The job.
-    pub job: JobId,
-    /// Inclusive ranges of their numbers.
-    pub ranges: Vec<(u32, u32)>,
-    /// And everything that depends on them.
-    pub dependants: bool,
-    /// What they have published is rendered anew, rather than found and left as it is.
-    pub discard: bool,
-    /// Why.
-    pub reason: String,
 }
 
 macro_rules! requests {

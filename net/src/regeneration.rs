@@ -158,7 +158,11 @@ fn object(text: &str) -> Map<String, Value> {
 
 /// The settings as they are to be submitted now: raw ones to be kept, and those that the script
 /// gets, with paths turned into variables as they were.
-fn settings(node: &Node, present: &Present, wanted: &Wanted) -> (Map<String, Value>, Map<String, Value>) {
+fn settings(
+    node: &Node,
+    present: &Present,
+    wanted: &Wanted,
+) -> (Map<String, Value>, Map<String, Value>) {
     let mut submitted = object(&present.detail.settings_submitted);
     let in_effect = object(&present.detail.settings);
     let platforms = [own_platform(), "linux", "windows", "darwin"];
@@ -167,9 +171,8 @@ fn settings(node: &Node, present: &Present, wanted: &Wanted) -> (Map<String, Val
         let mut value = value.clone();
         if let Value::String(text) = &mut value {
             // Nobody noted where it was submitted: whichever platform made of it what it became.
-            let collapsed = platforms.map(|platform| {
-                node.variables(Audience::Workers, platform).collapse(text)
-            });
+            let collapsed = platforms
+                .map(|platform| node.variables(Audience::Workers, platform).collapse(text));
             let became = in_effect.get(key).and_then(Value::as_str);
             let same = collapsed.iter().find(|text| Some(text.as_str()) == became);
             *text = same.unwrap_or(&collapsed[0]).clone();
@@ -198,7 +201,12 @@ fn settings(node: &Node, present: &Present, wanted: &Wanted) -> (Map<String, Val
 }
 
 /// Says what regenerating a job would do. Changes nothing.
-pub async fn plan(node: &Node, engine: &Engine, job: JobId, wanted: &Wanted) -> Result<Plan, Error> {
+pub async fn plan(
+    node: &Node,
+    engine: &Engine,
+    job: JobId,
+    wanted: &Wanted,
+) -> Result<Plan, Error> {
     let reader = engine.clone();
     let present = tokio::task::spawn_blocking(move || present(&reader, job)).await;
     let present = present.map_err(|_| Error::Compiler)??;
@@ -278,7 +286,11 @@ fn put_together(
     let stopped = went.filter(|&number| status(number) == Some(TaskStatus::Active));
     let ended = matches!(present.status, JobStatus::Failed | JobStatus::Canceled);
     let again = difference.kept.values().filter(|&number| {
-        ended && !matches!(status(number), Some(TaskStatus::Completed | TaskStatus::Active))
+        ended
+            && !matches!(
+                status(number),
+                Some(TaskStatus::Completed | TaskStatus::Active)
+            )
     });
     let detail = JobDetail {
         name: compiled.name.clone(),
@@ -311,7 +323,11 @@ fn put_together(
         etag: format!("\"{}\"", &etag.as_str()[..32]),
         generation: present.generation,
         kept: difference.kept.len(),
-        again: if difference.is_empty() { 0 } else { again.count() },
+        again: if difference.is_empty() {
+            0
+        } else {
+            again.count()
+        },
         changed: difference.changed.keys().map(of_new).collect(),
         added: difference.added.iter().map(of_new).collect(),
         vanished: difference.vanished.iter().map(of_old).collect(),

@@ -70,7 +70,7 @@ pub fn select(model: &ReadModel, job: JobId, which: Which) -> Option<BTreeSet<u3
                     let ended = task.last_worker == Some(worker)
                         && task.status == TaskStatus::Completed
                         && model.attempts(task.uuid).last().is_some_and(|attempt| {
-                            attempt.ended().is_some_and(|ended| ended >= since)
+                            attempt.ended.is_some_and(|ended| ended >= since)
                         });
                     ended || of_worker.contains(&task.uuid)
                 })

@@ -145,8 +145,7 @@ impl JobTasks {
                 _ => Arc::default(),
             },
         });
-        self.updated
-            .resize(self.updated.len() + count, recorded.at);
+        self.updated.resize(self.updated.len() + count, recorded.at);
     }
 
     pub(crate) fn touch(&mut self, first: u32, last: u32, at: Timestamp) {

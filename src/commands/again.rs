@@ -129,7 +129,9 @@ fn words(told: &Value, etag: Option<&str>) -> String {
     lines.push(format!("{} stay as they are", number("kept")));
     if number("again") > 0 {
         let again = number("again");
-        lines.push(format!("of those {again} that had not completed are queued again"));
+        lines.push(format!(
+            "of those {again} that had not completed are queued again"
+        ));
     }
     if number("stopped") > 0 {
         lines.push(format!("{} that run are asked to stop", number("stopped")));
@@ -212,7 +214,11 @@ fn requeued(told: &Value) -> String {
         (false, _) => "are queued",
     };
     let tasks = if count == 1 { "task" } else { "tasks" };
-    let more = if (names.len() as u64) < count { ", ..." } else { "" };
+    let more = if (names.len() as u64) < count {
+        ", ..."
+    } else {
+        ""
+    };
     let list = if names.is_empty() { "" } else { ": " };
     format!("{count} {tasks} {verb}{list}{}{more}", names.join(", "))
 }

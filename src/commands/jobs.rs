@@ -190,7 +190,11 @@ pub(super) fn address(job: &str) -> anyhow::Result<String> {
     Ok(format!("/api/farm/v1/jobs/{}", super::id("job", job)?))
 }
 
-pub(super) async fn set_status(client: &Client, wanted: &Change, status: &str) -> anyhow::Result<()> {
+pub(super) async fn set_status(
+    client: &Client,
+    wanted: &Change,
+    status: &str,
+) -> anyhow::Result<()> {
     let body = json!({ "status": status, "reason": wanted.reason });
     change(client, &wanted.job, "setstatus", &body).await
 }

@@ -11,6 +11,7 @@ mod farm;
 mod frames;
 mod import;
 mod jobs;
+mod jobtype;
 mod journal;
 mod journal_note;
 mod journal_retire;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     Submit(Box<submit::Submit>),
     Jobs(jobs::Jobs),
+    #[command(name = "jobtype")]
+    JobType(jobtype::JobType),
     Tasks(tasks::Tasks),
     Workers(workers::Workers),
     Frames(frames::Frames),
@@ -68,6 +71,7 @@ impl Command {
             Self::Demo(command) => command.run(),
             Self::Submit(command) => command.run(),
             Self::Jobs(command) => command.run(),
+            Self::JobType(command) => command.run(),
             Self::Tasks(command) => command.run(),
             Self::Workers(command) => command.run(),
             Self::Frames(command) => command.run(),

@@ -55,10 +55,7 @@ impl Declared {
     }
 
     /// What was given, in the declared types.
-    pub(super) fn changes(
-        &self,
-        given: &[(String, String)],
-    ) -> anyhow::Result<Map<String, Value>> {
+    pub(super) fn changes(&self, given: &[(String, String)]) -> anyhow::Result<Map<String, Value>> {
         let mut settings = Map::new();
         for (key, text) in given {
             let setting = self.find(key).ok_or_else(|| {

@@ -108,7 +108,11 @@ impl Tasks {
 }
 
 /// Brings a task to a status and tells what it has become.
-pub(super) async fn set_status(client: &Client, change: &Change, status: &str) -> anyhow::Result<()> {
+pub(super) async fn set_status(
+    client: &Client,
+    change: &Change,
+    status: &str,
+) -> anyhow::Result<()> {
     let farm = client.farm()?;
     let id = super::id("task", &change.task)?;
     let body = json!({ "status": status, "reason": change.reason });

@@ -31,7 +31,10 @@ fn check_status(job: &Job) -> Result<(), Refusal> {
         return Err(refused(id, "it is marked for deletion; restore it first"));
     }
     if !is_whole(job) && job.state.status != JobStatus::UnderConstruction {
-        return Err(refused(id, "it never got all of its tasks; submit it again"));
+        return Err(refused(
+            id,
+            "it never got all of its tasks; submit it again",
+        ));
     }
     match job.state.status {
         JobStatus::UnderConstruction => Err(refused(id, "its tasks are still being written down")),

@@ -9,8 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frames, jobs, logs, managers, regenerate, requeue, shots, state, tasks,
-    worker, workers,
+    attempts, deletion, events, frames, jobs, logs, managers, regenerate, requeue, shots, state,
+    tasks, worker, workers,
 };
 use crate::node::SharedNode;
 

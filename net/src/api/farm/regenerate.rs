@@ -27,7 +27,7 @@ use crate::{
 const NAMES_SHOWN: usize = 100;
 
 /// A file that the job reads, as whoever asks sees it.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InputSeen {
     /// Its path, as in the settings.
@@ -64,14 +64,14 @@ pub(super) struct Regenerate {
 
 /// Some tasks.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Some {
+pub(super) struct SomeTasks {
     /// How many there are.
     count: usize,
     /// The names of the first hundred.
     names: Vec<String>,
 }
 
-impl Some {
+impl SomeTasks {
     fn of(tasks: &[Named]) -> Self {
         let names = tasks.iter().take(NAMES_SHOWN).map(|task| task.name.clone());
         Self {
@@ -95,11 +95,11 @@ pub(super) struct Regenerated {
     /// Of those, tasks that had failed or were canceled, and are queued again.
     again: usize,
     /// Tasks that do something else now, and run anew.
-    changed: Some,
+    changed: SomeTasks,
     /// Tasks that the job did not have.
-    added: Some,
+    added: SomeTasks,
     /// Tasks that the job does not have any more; they stay in its history.
-    vanished: Some,
+    vanished: SomeTasks,
     /// Running tasks that are asked to stop.
     stopped: usize,
     /// Paths of files that have changed.
@@ -115,9 +115,9 @@ impl Regenerated {
             generation: plan.generation + u32::from(raised),
             kept: plan.kept,
             again: plan.again,
-            changed: Some::of(&plan.changed),
-            added: Some::of(&plan.added),
-            vanished: Some::of(&plan.vanished),
+            changed: SomeTasks::of(&plan.changed),
+            added: SomeTasks::of(&plan.added),
+            vanished: SomeTasks::of(&plan.vanished),
             stopped: plan.stopped,
             inputs: plan.inputs.clone(),
         }

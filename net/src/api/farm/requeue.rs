@@ -219,7 +219,9 @@ pub(super) async fn of_job(
     let since = moment(body.since.as_deref())?;
     let is_by_worker = matches!(body.which, WhichTasks::RenderedBy);
     if is_by_worker != body.worker.is_some() {
-        return Err(bad("worker: goes with `rendered-by`, and `rendered-by` with a worker"));
+        return Err(bad(
+            "worker: goes with `rendered-by`, and `rendered-by` with a worker",
+        ));
     }
     let how = How {
         dependants: body.dependants,
@@ -260,7 +262,10 @@ pub(super) async fn of_task(
 ) -> Result<Json<Requeued>, Problem> {
     let unknown = || unknown_task(task);
     let view = node.site_of_task(task).ok_or_else(unknown)?;
-    let found = view.read().task(task).map(|found| (found.job.state.facts.job, found.task.number));
+    let found = view
+        .read()
+        .task(task)
+        .map(|found| (found.job.state.facts.job, found.task.number));
     let (job, number) = found.ok_or_else(unknown)?;
     let how = How {
         dependants: body.dependants,
