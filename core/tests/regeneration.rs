@@ -153,7 +153,11 @@ fn what_went_and_runs_is_waited_for() {
     let old = ride.next(worker).unwrap();
     ride.says(worker, old, TaskStatus::Active);
     prepare(&mut ride, job, 2, &[("misc", 50, &[]), ("misc", 50, &[2])]);
-    assert_eq!(ride.job(job).counts.total(), 2, "prepared tasks are no part of it");
+    assert_eq!(
+        ride.job(job).counts.total(),
+        2,
+        "prepared tasks are no part of it"
+    );
     let heard = ride.granted(&regeneration(job, &[(0, 1)], (2, 2)));
     assert!(heard.events.iter().any(|event| matches!(
         event,
@@ -192,7 +196,10 @@ fn an_ended_job_goes_on_or_is_done() {
     prepare(&mut ride, job, 1, &[("misc", 50, &[0])]);
     ride.granted(&regeneration(job, &[], (1, 1)));
     assert_eq!(ride.job_status(job), JobStatus::Queued);
-    assert_eq!(ride.statuses(job), [TaskStatus::Completed, TaskStatus::Queued]);
+    assert_eq!(
+        ride.statuses(job),
+        [TaskStatus::Completed, TaskStatus::Queued]
+    );
 }
 
 /// Protects against half an exchange: what does not fit the job as it is by now is refused.

@@ -91,7 +91,8 @@ impl NaiveFarm {
         let job = self.job_mut(id);
         job.generation += 1;
         job.announced = all as usize;
-        match job.status {
+        let status = job.status;
+        match status {
             JobStatus::Completed if !self.all_completed(id) => {
                 self.job_mut(id).status = JobStatus::Queued;
             }
