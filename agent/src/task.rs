@@ -174,6 +174,7 @@ fn assignment_of(task: &AssignedTask) -> Assignment {
         shot: String::new(),
         frames: None,
         overwrite: false,
+        fresh: Vec::new(),
         thumbnails: String::new(),
     })
 }

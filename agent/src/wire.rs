@@ -122,6 +122,9 @@ pub struct Assignment {
     /// Whether published files may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Inclusive ranges of those frames that this task has published itself and that stay.
+    #[serde(default)]
+    pub fresh: Vec<(i64, i64)>,
     /// `upload` when the Worker is to make thumbnails.
     #[serde(default)]
     pub thumbnails: String,

@@ -247,6 +247,11 @@ impl Farm {
         Leaf::of(Domain::Farm, &facts)
     }
 
+    /// Numbers of the tasks of a job that wait for this one.
+    pub fn dependants(&self, job: &Job, number: u32) -> impl Iterator<Item = u32> {
+        self.schedule.dependents(job, number)
+    }
+
     /// The index of a task type, made when it is new.
     pub(crate) fn intern_type(&mut self, name: &str) -> u16 {
         if let Some(index) = self.type_index(name) {
@@ -294,7 +299,7 @@ impl Farm {
     /// The job may be given workers, but for its earliest start.
     pub(crate) fn may_run(&self, job: &Job) -> bool {
         let has_room = (job.state.facts.limits.max_workers).is_none_or(|max| job.live < max);
-        has_room && self.is_eligible(job)
+        has_room && job.leaving == 0 && self.is_eligible(job)
     }
 
     /// The job's status, holds and dependencies on other jobs let it run.

@@ -41,6 +41,8 @@ pub enum StopCause {
     TaskRequeued,
     /// Its worker was asked to change status at once.
     WorkerAsked,
+    /// Its job was compiled anew, and its task does something else now or is not there any more.
+    Regenerated,
 }
 
 /// What kind of failure ended an attempt.

@@ -56,6 +56,9 @@ mod prefix {
     pub(super) const RARE: u8 = 13;
     /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
     pub(super) const BLOCKS: u8 = 14;
+    /// One row of a job, and only where output of its tasks was discarded: since when. Rows of
+    /// earlier builds lack it.
+    pub(super) const DISCARDED: u8 = 24;
 }
 
 const _: () = assert!(
@@ -127,7 +130,14 @@ impl Farm {
             });
             let rare = key(prefix::RARE, id.as_bytes());
             let rare = std::iter::once_with(move || (rare, to_bytes(&job.tasks.rare())));
-            std::iter::once(state).chain(runs).chain(blocks).chain(rare)
+            let discarded: Vec<(u32, Lsn)> = job.tasks.discarded().collect();
+            let discarded = (!discarded.is_empty()).then(|| {
+                let key = key(prefix::DISCARDED, id.as_bytes());
+                (key, to_bytes(&discarded))
+            });
+            (std::iter::once(state).chain(runs).chain(blocks))
+                .chain(rare)
+                .chain(discarded)
         });
         farm.chain(jobs)
             .chain(self.attempts.values().map(|attempt| {
@@ -241,6 +251,7 @@ struct JobRows {
     runs: BTreeMap<u32, (u32, NewTasks)>,
     blocks: BTreeMap<u32, States>,
     rare: Rare,
+    discarded: Vec<(u32, Lsn)>,
 }
 
 impl JobRows {
@@ -250,11 +261,20 @@ impl JobRows {
         // One row of a job has it; whoever did not see that row has nothing.
         self.rare.0.extend(other.rare.0);
         self.rare.1.extend(other.rare.1);
+        self.discarded.extend(other.discarded);
     }
 
     /// The tasks, if there are no gaps among them.
     fn finish(self) -> Result<Tasks, Error> {
-        Tasks::restore(self.runs.into_iter(), self.blocks.into_iter(), self.rare)
+        let (runs, blocks) = (self.runs.into_iter(), self.blocks.into_iter());
+        let mut tasks = Tasks::restore(runs, blocks, self.rare)?;
+        for (number, at) in self.discarded {
+            if number >= tasks.end() {
+                return Err(Error::Inconsistent("a job lacks a task that was discarded"));
+            }
+            tasks.discard(number, at);
+        }
+        Ok(tasks)
     }
 }
 
@@ -278,12 +298,16 @@ impl Assembly {
         match kind {
             prefix::FARM => self.row = Some(from_bytes(value)?),
             prefix::JOB => self.states.push(from_bytes(value)?),
-            prefix::RUN | prefix::TASKS | prefix::RARE => {
+            prefix::RUN | prefix::TASKS | prefix::RARE | prefix::DISCARDED => {
                 const SHORT: Error = Error::Inconsistent("a key is too short");
                 let (job, number) = id.split_first_chunk().ok_or(SHORT)?;
                 let rows = self.tasks.entry(*job).or_default();
                 if kind == prefix::RARE {
                     rows.rare = from_bytes(value)?;
+                    return Ok(());
+                }
+                if kind == prefix::DISCARDED {
+                    rows.discarded = from_bytes(value)?;
                     return Ok(());
                 }
                 let first = u32::from_be_bytes(number.try_into().map_err(|_| SHORT)?);
@@ -485,6 +509,7 @@ impl Farm {
             counts,
             failures,
             live: 0,
+            leaving: 0,
             mark: Mark::default(),
         };
         self.jobs.insert(id, job);
@@ -497,9 +522,9 @@ impl Farm {
         for attempt in self.attempts.values() {
             let job = (self.jobs.get_mut(&attempt.job))
                 .ok_or(Error::Inconsistent("an attempt has no job"))?;
-            if job.tasks.len() <= attempt.task as usize {
-                return Err(Error::Inconsistent("an attempt has no task"));
-            }
+            let task = (job.tasks.get(attempt.task as usize))
+                .ok_or(Error::Inconsistent("an attempt has no task"))?;
+            job.leaving += u32::from(task.retired);
             job.live += 1;
             if !self.workers.contains_key(&attempt.worker) {
                 return Err(Error::Inconsistent("an attempt has no worker"));

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use tablao_core::{
-    AttemptId, Event, JobId, Recorded, ShotId, WorkerId,
-    event::{AttemptAssigned, AttemptEnded, FramePublished, JobImported},
+    AttemptId, Detail, Event, JobId, Recorded, ShotId, WorkerId,
+    event::{AttemptAssigned, AttemptEnded, FramePublished, JobImported, JobRegenerated},
 };
 
 use crate::{
@@ -59,6 +59,12 @@ impl ReadModel {
                     .sum();
                 self.change_job(recorded, facts.job, |row| row.steps_total += steps);
             }
+            Event::TasksPrepared(facts) => {
+                let tasks = self.tasks.entry(facts.job).or_default();
+                tasks.prepare(recorded, facts);
+            }
+            Event::JobRegenerated(facts) => self.job_regenerated(recorded, facts),
+            Event::OutputsDiscarded(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobReady(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobAbandoned(facts) => {
                 self.change_job(recorded, facts.job, |row| row.activity = reason());
@@ -289,6 +295,26 @@ impl ReadModel {
         }
     }
 
+    /// Other words about the job, and steps of the tasks that came and went.
+    fn job_regenerated(&mut self, recorded: &Recorded, event: &JobRegenerated) {
+        let Some(job) = self.farm.jobs().get(&event.job) else {
+            return;
+        };
+        let total = |ranges: &[(u32, u32)]| -> u64 {
+            (ranges.iter())
+                .flat_map(|&(first, last)| job.tasks.range(first, last))
+                .map(|task| u64::from(task.steps_total))
+                .sum()
+        };
+        let (went, came) = (total(&event.retired), total(&event.added));
+        self.change_job(recorded, event.job, |row| {
+            if let Detail::Job(detail) = &recorded.detail {
+                row.detail = (**detail).clone();
+            }
+            row.steps_total = (row.steps_total + came).saturating_sub(went);
+        });
+    }
+
     /// Steps done of the tasks that an event is about.
     fn steps(&self, touched: Option<&Touched<'_>>) -> u64 {
         touched
@@ -296,6 +322,7 @@ impl ReadModel {
             .map(|(touched, job)| {
                 (touched.ranges.iter())
                     .flat_map(|&(first, last)| job.tasks.range(first, last))
+                    .filter(|task| !task.retired)
                     .map(|task| u64::from(task.steps_completed))
                     .sum()
             })
@@ -393,6 +420,13 @@ impl<'a> Touched<'a> {
     fn by(event: &'a Event) -> Option<Self> {
         let (job, task) = match event {
             Event::TasksChanged(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::OutputsDiscarded(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::JobRegenerated(facts) => {
+                return Some(Self {
+                    job: facts.job,
+                    ranges: [&facts.retired[..], &facts.added].concat().into(),
+                });
+            }
             Event::FailuresCleared(facts) => return Some(Self::many(facts.job, &facts.ranges)),
             Event::TaskPriorityChanged(facts) => (facts.job, facts.task),
             Event::AttemptAssigned(facts) => (facts.job, facts.task),

@@ -80,6 +80,14 @@ impl ReadModel {
         Some(tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache))
     }
 
+    /// The task of a job with this number.
+    pub fn task_numbered(&self, job: JobId, number: u32) -> Option<TaskView<'_>> {
+        let tasks = self.tasks.get(&job)?;
+        let job = self.farm.jobs().get(&job)?;
+        let task = job.tasks.get(number as usize)?;
+        Some(tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache))
+    }
+
     /// A job's tasks, in order of their numbers.
     pub fn tasks(&self, job: JobId) -> impl Iterator<Item = TaskView<'_>> {
         let found = self.farm.jobs().get(&job).zip(self.tasks.get(&job));

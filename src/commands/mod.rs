@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod again;
 mod backup;
 mod bench;
 mod completions;
@@ -10,6 +11,7 @@ mod farm;
 mod frames;
 mod import;
 mod jobs;
+mod jobtype;
 mod journal;
 mod journal_note;
 mod journal_retire;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     Submit(Box<submit::Submit>),
     Jobs(jobs::Jobs),
+    #[command(name = "jobtype")]
+    JobType(jobtype::JobType),
     Tasks(tasks::Tasks),
     Workers(workers::Workers),
     Frames(frames::Frames),
@@ -67,6 +71,7 @@ impl Command {
             Self::Demo(command) => command.run(),
             Self::Submit(command) => command.run(),
             Self::Jobs(command) => command.run(),
+            Self::JobType(command) => command.run(),
             Self::Tasks(command) => command.run(),
             Self::Workers(command) => command.run(),
             Self::Frames(command) => command.run(),

@@ -6,7 +6,10 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::listing::{Client, Listing, filters};
+use super::{
+    again,
+    listing::{Client, Listing, filters},
+};
 use crate::{client, output::Column};
 
 const COLUMNS: &[Column] = &[
@@ -61,20 +64,20 @@ enum Verb {
         offset: u64,
     },
     /// Queue a task again.
-    Requeue(Change),
+    Requeue(again::RequeueTask),
     /// Cancel a task.
     Cancel(Change),
 }
 
 /// A task, and why it is changed.
 #[derive(Args)]
-struct Change {
+pub(super) struct Change {
     /// The task.
     #[arg(value_name = "TASK")]
-    task: String,
+    pub(super) task: String,
     /// Why, for the history.
     #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl Tasks {
@@ -97,14 +100,19 @@ impl Tasks {
                     client.show(&format!("/api/farm/v1/tasks/{task}")).await
                 }
                 Verb::Log { task, offset } => log(&client, &task, offset).await,
-                Verb::Requeue(change) => set_status(&client, &change, "queued").await,
+                Verb::Requeue(requeue) => requeue.run(&client).await,
                 Verb::Cancel(change) => set_status(&client, &change, "canceled").await,
             }
         })
     }
 }
 
-async fn set_status(client: &Client, change: &Change, status: &str) -> anyhow::Result<()> {
+/// Brings a task to a status and tells what it has become.
+pub(super) async fn set_status(
+    client: &Client,
+    change: &Change,
+    status: &str,
+) -> anyhow::Result<()> {
     let farm = client.farm()?;
     let id = super::id("task", &change.task)?;
     let body = json!({ "status": status, "reason": change.reason });

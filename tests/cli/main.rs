@@ -14,6 +14,7 @@ mod flamenco;
 mod folder;
 mod harness;
 mod import;
+mod jobtype;
 mod journals;
 mod lost_answer;
 mod moving;

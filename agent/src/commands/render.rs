@@ -291,14 +291,18 @@ async fn report_found(
     context: &Context,
     outputs: &[Option<Output>],
 ) -> Result<Vec<(usize, i64)>, Ending> {
-    if context.assignment.overwrite {
-        return Ok(Vec::new());
-    }
+    // Where all is to be rendered anew, only what this task has published since is there.
+    let assignment = &context.assignment;
+    let is_fresh = |frame: i64| {
+        let ranges = &mut assignment.fresh.iter();
+        ranges.any(|&(first, last)| (first..=last).contains(&frame))
+    };
+    let counts = |frame: &i64| !assignment.overwrite || is_fresh(*frame);
     let mut found = Vec::new();
     let mut reports = Vec::new();
     for (number, output) in outputs.iter().enumerate() {
         let Some(output) = output else { continue };
-        for frame in output.frames.iter().flatten() {
+        for frame in (output.frames.iter().flatten()).filter(|frame| counts(frame)) {
             context.go_on()?;
             if let Some(report) = existing(context, output, *frame) {
                 found.push((number, *frame));

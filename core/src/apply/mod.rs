@@ -6,6 +6,7 @@
 //! asserted in debug builds: recovery of a journal must never panic a farm.
 
 mod job;
+mod regenerate;
 mod task;
 mod worker;
 
@@ -65,6 +66,9 @@ impl Farm {
 
             Event::JobAccepted(facts) => self.job_accepted(recorded, facts),
             Event::TasksAdded(facts) => self.tasks_added(recorded, facts),
+            Event::TasksPrepared(facts) => self.tasks_prepared(recorded, facts),
+            Event::JobRegenerated(facts) => self.job_regenerated(recorded, facts),
+            Event::OutputsDiscarded(facts) => self.outputs_discarded(recorded, facts),
             Event::JobReady(facts) => {
                 let status = facts.status;
                 self.change_job(recorded, facts.job, |job| job.state.status = status);

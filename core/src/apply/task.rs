@@ -132,6 +132,9 @@ impl Farm {
         });
         if let Some(job) = self.jobs.get_mut(&event.job) {
             job.live = job.live.saturating_sub(1);
+            if (job.tasks.get(event.task as usize)).is_some_and(|task| task.retired) {
+                job.leaving = job.leaving.saturating_sub(1);
+            }
             if let Some(task_type) = newly_failed_type {
                 *job.failures.entry((event.worker, task_type)).or_insert(0) += 1;
             }

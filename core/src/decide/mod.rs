@@ -6,7 +6,9 @@ mod import;
 mod job;
 mod plan;
 mod reassign;
+mod regenerate;
 mod report;
+mod requeue;
 mod task;
 mod worker;
 
@@ -235,6 +237,13 @@ impl Farm {
                 plan.follow_schedules(wanted, *signing_on)
             }
             Request::ExpireBlocks { made_by } => plan.expire_blocks(*made_by),
+            Request::PrepareTasks {
+                job,
+                generation,
+                chunk,
+            } => plan.prepare_tasks(*job, *generation, chunk)?,
+            Request::RegenerateJob { regeneration } => plan.regenerate_job(regeneration)?,
+            Request::RequeueTasks { requeue } => plan.requeue_tasks(requeue)?,
         };
         Ok(Decided {
             events: plan.into_events(),

@@ -25,6 +25,9 @@ impl Plan<'_> {
             .ok_or(Refusal::UnknownTask { task: id })?;
         let from = task.status;
         let job_id = job.state.facts.job;
+        if task.retired {
+            return Err(Refusal::TaskRetired { task: id });
+        }
         if from == wanted {
             return Ok(Answer::Done);
         }

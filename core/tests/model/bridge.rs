@@ -116,6 +116,17 @@ pub(crate) fn tell(
         Request::SetWorkerTags { worker, tags } => naive.tag_worker(*worker, tags),
         Request::FollowSchedules { wanted, signing_on } => naive.schedules_say(wanted, *signing_on),
         Request::ExpireBlocks { made_by } => naive.forgive(clock(*made_by)),
+        Request::PrepareTasks {
+            job,
+            generation,
+            chunk,
+        } => naive.prepare(*job, *generation, chunk.first_number, wished_tasks(chunk)),
+        Request::RegenerateJob { regeneration: wish } => {
+            naive.regenerate(wish.job, wish.from_generation, &wish.retired, wish.added)
+        }
+        Request::RequeueTasks { requeue } => {
+            naive.again(requeue.job, &requeue.ranges, requeue.dependants)
+        }
         Request::DeleteWorker { worker } => naive.delete_worker(*worker),
         Request::CreateTag { tag, .. } => naive.make_tag(*tag),
         Request::DeleteTag { tag } => naive.drop_tag(*tag),
@@ -187,6 +198,9 @@ pub(crate) fn no(refusal: &Refusal) -> No {
         Refusal::NotRemovable { .. } => No::ItCannotGoYet,
         Refusal::CannotRestart { .. } => No::ItCannotRestart,
         Refusal::PriorityOutOfRange { .. } => No::PriorityIsOff,
+        Refusal::NotRegenerable { .. } => No::ItCannotBeRegenerated,
+        Refusal::StaleGeneration { .. } => No::SomebodyWasFirst,
+        Refusal::TaskRetired { .. } => No::ItIsGone,
         Refusal::UnknownManager { .. }
         | Refusal::StaleTerm { .. }
         | Refusal::JobLeased { .. }

@@ -92,6 +92,10 @@ impl Telling {
                 let change = (facts.from, facts.to);
                 self.tasks(model, interest, facts.job, &facts.ranges, change);
             }
+            // Some tasks went and others came: whoever shows them has to read them anew.
+            Event::JobRegenerated(facts) => {
+                self.jobs.insert(facts.job, true);
+            }
             Event::AttemptAssigned(facts) => {
                 let change = (facts.from, TaskStatus::Active);
                 self.task(model, interest, facts.job, facts.task, change);
@@ -163,6 +167,8 @@ impl Telling {
             | Event::WorkerBlocked(_)
             | Event::WorkerUnblocked(_)
             | Event::FailuresCleared(_)
+            | Event::OutputsDiscarded(_)
+            | Event::TasksPrepared(_)
             | Event::TaskPriorityChanged(_) => {}
             // The task is active since it was handed out, and until its attempt has ended.
             Event::AttemptStarted(_)

@@ -45,6 +45,7 @@ impl NaiveFarm {
         let the_job_runs = (job.status == JobStatus::Queued || job.status == JobStatus::Active)
             && job.held_by.is_empty()
             && !job.to_be_deleted
+            && !(self.ever_of(job.id)).any(|other| other.gone && other.run.is_some())
             && job.not_before.is_none_or(|moment| moment <= self.now)
             && job.at_most.is_none_or(|most| self.running(job.id) < most)
             && job.after.iter().all(|other| {
@@ -55,7 +56,11 @@ impl NaiveFarm {
             && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
             && !task.failed_by.contains(&worker.id)
             && !job.barred.contains(&(worker.id, task.task_type.clone()));
-        the_job_runs && the_worker_may && Self::waits(task.status) && self.needs_are_met(task)
+        !task.gone
+            && the_job_runs
+            && the_worker_may
+            && Self::waits(task.status)
+            && self.needs_are_met(task)
     }
 
     /// `label` is what the farm under test calls the run, if this starts one.
@@ -181,6 +186,7 @@ impl NaiveFarm {
         let canceled =
             task.run.and_then(|run| run.told_to_stop) == Some(StopReason::TaskIsCanceled);
         let to = match job {
+            _ if task.gone => TaskStatus::Canceled,
             JobStatus::CancelRequested | JobStatus::Canceled | JobStatus::Failed => {
                 TaskStatus::Canceled
             }

@@ -113,6 +113,13 @@ impl Concerns {
                 let tasks = (count > 0).then_some((facts.first_number, last));
                 Self::tasks(facts.job, tasks.into_iter().collect())
             }
+            // Not the job's yet; `JobRegenerated` names those that come and those that go.
+            Event::TasksPrepared(facts) => Self::job(facts.job),
+            Event::JobRegenerated(facts) => {
+                let ranges = [&facts.retired[..], &facts.added].concat();
+                Self::tasks(facts.job, ranges)
+            }
+            Event::OutputsDiscarded(facts) => Self::tasks(facts.job, facts.ranges.clone()),
             Event::JobReady(facts) => Self::job(facts.job),
             Event::JobAbandoned(facts) => Self::job(facts.job),
             Event::JobImported(facts) => Self::job(facts.job),
@@ -329,6 +336,10 @@ fn shape(event: &Event, data: &mut Map<String, Value>) {
         }
         // A chunk may hold thousands of tasks; what they are is read from the job's tasks.
         Event::TasksAdded(facts) => {
+            data.remove("tasks");
+            data.insert("count".to_owned(), json!(facts.tasks.len()));
+        }
+        Event::TasksPrepared(facts) => {
             data.remove("tasks");
             data.insert("count".to_owned(), json!(facts.tasks.len()));
         }

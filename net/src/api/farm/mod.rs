@@ -6,6 +6,7 @@
 
 mod asked;
 mod attempts;
+mod changing;
 mod deletion;
 mod etag;
 mod event_json;
@@ -19,7 +20,9 @@ mod named;
 mod openapi;
 mod page;
 mod problem;
+mod regenerate;
 mod request;
+mod requeue;
 mod shots;
 mod state;
 mod tasks;

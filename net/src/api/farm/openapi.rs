@@ -9,7 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frames, jobs, logs, managers, shots, state, tasks, worker, workers,
+    attempts, deletion, events, frames, jobs, logs, managers, regenerate, requeue, shots, state,
+    tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
@@ -29,6 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(jobs::show))
         .routes(routes!(deletion::restore))
         .routes(routes!(deletion::purge))
+        .routes(routes!(regenerate::regenerate))
+        .routes(routes!(requeue::of_job))
+        .routes(routes!(requeue::of_task))
         .routes(routes!(tasks::of_job))
         .routes(routes!(tasks::show))
         .routes(routes!(attempts::of_task))

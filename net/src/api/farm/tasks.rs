@@ -36,6 +36,12 @@ pub(super) struct Task {
     task_type: String,
     /// `active`, `canceled`, `completed`, `failed`, `queued`, `soft-failed` or `paused`.
     status: &'static str,
+    /// The generation of the job that made it.
+    generation: u32,
+    /// It went when its job was regenerated: it is part of the job's history alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    retired: bool,
     /// Priority within the job.
     priority: i32,
     steps_completed: u32,
@@ -81,6 +87,8 @@ impl Task {
             name: view.texts().name().to_owned(),
             task_type: view.task_type.to_owned(),
             status: task.status.name(),
+            generation: task.generation,
+            retired: task.retired,
             priority: task.priority,
             steps_completed: task.steps_completed,
             steps_total: task.steps_total,
@@ -113,6 +121,8 @@ pub(super) struct TasksQuery {
     /// Name of the task type.
     #[serde(rename = "type")]
     task_type: Option<String>,
+    /// `true`: those instead that went when the job was regenerated.
+    retired: Option<bool>,
     /// Items on a page, 1 to 1000; 100 if not said.
     limit: Option<u32>,
     /// `next` of the page before.
@@ -146,9 +156,8 @@ pub(super) async fn of_job(
         .skip(seen)
         .filter(|view| {
             let status = view.task.status;
-            statuses
-                .as_ref()
-                .is_none_or(|wanted| wanted.contains(&status))
+            view.task.retired == query.retired.unwrap_or_default()
+                && (statuses.as_ref()).is_none_or(|wanted| wanted.contains(&status))
                 && (query.task_type.as_ref()).is_none_or(|wanted| wanted == view.task_type)
         })
         .map(|view| (view.task.number, view));
