@@ -31,6 +31,7 @@ mod worker;
 
 use std::path::PathBuf;
 
+pub use blender::warm::WarmLimits;
 pub use error::Error;
 pub use supervisor::{Note, supervise};
 
@@ -62,6 +63,8 @@ pub struct Options {
     pub supervisor: Option<PathBuf>,
     /// Score for Linux's out-of-memory killer that started programs get, 0 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// Whether and how long a Blender is kept up between tasks of one job.
+    pub warm: WarmLimits,
 }
 
 impl Options {
@@ -77,6 +80,7 @@ impl Options {
             can_restart: false,
             supervisor: None,
             oom_score_adj: None,
+            warm: WarmLimits::default(),
         }
     }
 }

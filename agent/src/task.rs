@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::blender::warm::Warm;
 use crate::client::Client;
 use crate::commands::{self, Context, Ending};
 use crate::lease::{self, Lease};
@@ -36,6 +37,7 @@ pub(crate) struct TaskRunner {
     pub(crate) current: Current,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) warm: Warm,
 }
 
 impl TaskRunner {
@@ -58,11 +60,13 @@ impl TaskRunner {
         );
         *self.current.lock().expect("no holder panics") = Some(lease.clone());
         let context = Context {
+            job: task.job.clone(),
             reporter,
             stop,
             assignment,
             launcher: self.launcher.clone(),
             media: self.media.clone(),
+            warm: self.warm.clone(),
         };
         tracing::info!(task = task.uuid, name = task.name, "task assigned");
         let result = self.run_with_lease(&task, &context, &lease).await;
@@ -79,6 +83,7 @@ impl TaskRunner {
         if !self.start(context).await? {
             return Ok(());
         }
+        self.warm.end_unless_of(&context.job).await;
         let ending = {
             let work = run_commands(task, context);
             let beside = async {

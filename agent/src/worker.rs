@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::blender::warm::Warm;
 use crate::client::{CallError, Client, TaskAnswer};
 use crate::frames::{settle, staging};
 use crate::identity::{self, Identity};
@@ -76,15 +77,21 @@ impl Worker {
         staging::remove_left_over(&outbox);
         let link = Link::new(client.address());
         let current = Current::default();
+        let launcher = Launcher {
+            supervisor: options.supervisor.clone().map_or_else(own_executable, Ok)?,
+            oom_score_adj: options.oom_score_adj,
+        };
         let runner = TaskRunner {
             outbox: outbox.clone(),
             client: client.clone(),
             link: link.clone(),
             current: current.clone(),
-            launcher: Launcher {
-                supervisor: options.supervisor.clone().map_or_else(own_executable, Ok)?,
-                oom_score_adj: options.oom_score_adj,
-            },
+            warm: Warm::new(
+                options.warm.clone(),
+                launcher.clone(),
+                options.data_dir.join("warm"),
+            ),
+            launcher,
             media: Media::new(outbox.clone()),
         };
         let mut worker = Self {
@@ -123,10 +130,12 @@ impl Worker {
         };
         let path = self.options.data_dir.join("outbox");
         let pictures = media::run(self.outbox.clone(), self.client.clone());
+        let warm = self.runner.warm.clone();
         tokio::select! {
             reason = self.follow(first) => reason,
             failed = sender.run() => Err(outbox_error(&path, &failed)),
             failed = pictures => Err(outbox_error(&path, &failed)),
+            never = warm.end_idle() => match never {},
         }
     }
 
@@ -141,8 +150,12 @@ impl Worker {
                     None => Next::Leave(ExitReason::Shutdown),
                 },
                 Next::Awake => self.awake().await?,
-                Next::Asleep => self.asleep().await,
+                Next::Asleep => {
+                    self.runner.warm.end().await;
+                    self.asleep().await
+                }
                 Next::Leave(reason) => {
+                    self.runner.warm.end().await;
                     self.leave().await;
                     return Ok(reason);
                 }

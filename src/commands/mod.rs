@@ -22,6 +22,7 @@ mod setup;
 mod shaman;
 mod submit;
 mod tasks;
+mod warm;
 mod worker;
 mod workers;
 

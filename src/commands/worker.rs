@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 use tablao_agent::{ExitReason, discovery};
 
+use super::warm::Warm;
+
 /// Run a Worker.
 ///
 /// Without --manager it goes to the Manager that it worked for last, to one on this machine, or
@@ -33,6 +35,8 @@ pub(crate) struct Worker {
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
+    #[command(flatten)]
+    warm: Warm,
 }
 
 impl Worker {
@@ -59,6 +63,7 @@ impl Worker {
         let mut options = tablao_agent::Options::new(manager, self.data);
         options.name = self.name;
         options.slots = self.slots;
+        options.warm = self.warm.limits();
         options.can_restart = self.restart_exit_code.is_some();
         if !self.task_types.is_empty() {
             options.task_types = self.task_types;

@@ -13,6 +13,7 @@ mod video;
 
 use std::sync::Arc;
 
+use crate::blender::warm::Warm;
 use crate::media::Media;
 use crate::outbox::OutboxFailed;
 use crate::process::{Ended, Launcher, Unended};
@@ -89,11 +90,14 @@ impl From<OutboxFailed> for Ending {
 /// What every command of a task works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
+    /// The task's job.
+    pub(crate) job: String,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) stop: Stop,
     pub(crate) assignment: Assignment,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) warm: Warm,
 }
 
 impl Context {

@@ -304,9 +304,19 @@ pub(crate) struct RunningWorker {
 
 impl RunningWorker {
     pub(crate) fn start(manager: &Manager, data_dir: &Path) -> Self {
+        Self::start_with(manager, data_dir, |_| {})
+    }
+
+    /// Starts one that is set up otherwise.
+    pub(crate) fn start_with(
+        manager: &Manager,
+        data_dir: &Path,
+        set_up: impl FnOnce(&mut Options),
+    ) -> Self {
         let mut options = Options::new(&manager.url, data_dir);
         options.name = Some("test worker".into());
         options.supervisor = Some(program());
+        set_up(&mut options);
         let (shutdown, asked) = oneshot::channel();
         let end = tokio::spawn(async move {
             tablao_agent::run(options, async {
