@@ -221,7 +221,7 @@ async fn a_content_blender_without_its_frames_is_a_failure() {
     let mut commands = render(scene(false), &output, "PNG", "1..3", 3);
     // A handler that makes Blender quit after frame 1, with exit code 0.
     commands[0]["parameters"]["args"][1] = json!(
-        "import bpy, os\nbpy.app.handlers.render_write.append(lambda *a: (bpy.context.scene.frame_current == 2) and os._exit(0))"
+        "import bpy, os\nbpy.app.handlers.render_pre.append(lambda *a: (bpy.context.scene.frame_current >= 2) and os._exit(0))"
     );
     commands[0]["parameters"]["args"]
         .as_array_mut()

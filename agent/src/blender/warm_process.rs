@@ -74,13 +74,29 @@ struct Listener {
 type Sink = Arc<Mutex<Listener>>;
 
 /// Ends the process when it goes.
+///
+/// None when its end has been seen.
 #[derive(Debug)]
-struct Running(tokio::task::JoinHandle<String>);
+struct Running(Option<tokio::task::JoinHandle<String>>);
+
+impl Running {
+    /// Waits for the end; how it came is told once.
+    async fn end(&mut self) -> String {
+        let seen = match &mut self.0 {
+            Some(running) => running.await.ok(),
+            None => None,
+        };
+        self.0 = None;
+        seen.unwrap_or_else(|| "its end was not seen".to_owned())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The lifeline of the supervisor goes with it.
-        self.0.abort();
+        if let Some(running) = &self.0 {
+            // The lifeline of the supervisor goes with it.
+            running.abort();
+        }
     }
 }
 
@@ -128,13 +144,13 @@ impl WarmProcess {
         let sink = Sink::default();
         sink.lock().expect("no holder panics").sender = Some(heard);
         let stop = Stop::new();
-        let running = Running(tokio::spawn(run(
+        let running = Running(Some(tokio::spawn(run(
             start.launcher.clone(),
             start.exe.to_owned(),
             args,
             stop.clone(),
             Arc::clone(&sink),
-        )));
+        ))));
         let mut process = Self {
             orders,
             mark,
@@ -195,14 +211,14 @@ impl WarmProcess {
 
     /// Whether it has ended by itself.
     pub(super) fn has_ended(&self) -> bool {
-        self.running.0.is_finished()
+        let running = self.running.0.as_ref();
+        running.is_none_or(tokio::task::JoinHandle::is_finished)
     }
 
     /// Ends it and waits until all its processes are gone.
     pub(super) async fn end(mut self) {
         self.stop.request(StopReason::NotNeeded);
-        // Aborted or panicked: then it is gone as well.
-        let _ = (&mut self.running.0).await;
+        self.running.end().await;
     }
 
     /// Changes who listens. A sender that nobody would use goes at once, which its listener sees.
@@ -241,9 +257,7 @@ impl WarmProcess {
             quiet_since = Instant::now();
             match heard {
                 None => {
-                    let how = (&mut self.running.0).await;
-                    let how = how.unwrap_or_else(|_| "its end was not seen".into());
-                    return Err(Trouble::Doubt(how));
+                    return Err(Trouble::Doubt(self.running.end().await));
                 }
                 Some(Heard::Started(pid)) => self.pid = pid,
                 Some(Heard::Line(line)) => {
