@@ -57,6 +57,34 @@ impl Lease {
     }
 }
 
+/// The leases of all attempts that this Worker has; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leases(Arc<Mutex<Vec<Lease>>>);
+
+impl Leases {
+    pub(crate) fn add(&self, lease: Lease) {
+        self.0.lock().expect("no holder panics").push(lease);
+    }
+
+    pub(crate) fn remove(&self, attempt: &str) {
+        let mut leases = self.0.lock().expect("no holder panics");
+        leases.retain(|lease| &*lease.attempt != attempt);
+    }
+
+    pub(crate) fn of(&self, attempt: &str) -> Option<Lease> {
+        let leases = self.0.lock().expect("no holder panics");
+        let found = leases.iter().find(|lease| &*lease.attempt == attempt);
+        found.cloned()
+    }
+
+    /// Asks all attempts to stop.
+    pub(crate) fn stop_all(&self, reason: &StopReason) {
+        for lease in self.0.lock().expect("no holder panics").iter() {
+            lease.stop.request(reason.clone());
+        }
+    }
+}
+
 /// Time to end the processes (2 s grace) and to let a publication under way finish.
 fn margin(lease: Duration) -> Duration {
     (lease / 6).min(Duration::from_secs(5))

@@ -21,11 +21,13 @@ mod media;
 mod outbox;
 mod process;
 mod report;
+mod running;
 mod sender;
 mod shell_words;
 mod stop;
 mod supervisor;
 mod task;
+mod turn;
 pub mod wire;
 mod worker;
 
@@ -50,7 +52,7 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Name shown to people; the host's name when there is none.
     pub name: Option<String>,
-    /// Tasks at the same time. One is what this version runs, whatever is asked for.
+    /// Programs at the same time. One is what this version runs, whatever is asked for.
     pub slots: u32,
     /// Task types to take.
     pub task_types: Vec<String>,
@@ -63,6 +65,8 @@ pub struct Options {
     pub supervisor: Option<PathBuf>,
     /// Score for Linux's out-of-memory killer that started programs get, 0 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// Whether the next task is claimed while one runs.
+    pub claim_ahead: bool,
     /// Whether and how long a Blender is kept up between tasks of one job.
     pub warm: WarmLimits,
 }
@@ -80,6 +84,7 @@ impl Options {
             can_restart: false,
             supervisor: None,
             oom_score_adj: None,
+            claim_ahead: true,
             warm: WarmLimits::default(),
         }
     }

@@ -86,14 +86,17 @@ async fn frames_are_published_once_and_found_the_next_time() {
     let out = tempfile::tempdir().unwrap();
     let output = out.path().join("shot/f_####").display().to_string();
     let blend = scene(false);
-    let (manager, _dir, worker) = run(vec![
-        task("first", render(blend, &output, "PNG", "1..2", 2)),
-        task("second", render(blend, &output, "PNG", "1..3", 3)),
-        task("third", render(blend, &output, "PNG", "1..3", 3)),
-    ])
-    .await;
+    let first = task("first", render(blend, &output, "PNG", "1..2", 2));
+    let (manager, _dir, worker) = run(vec![first]).await;
 
     let end = manager.task_end("first").await;
+    // Not before: a task that is claimed ahead looks for frames while these are published.
+    manager.change(|heard| {
+        for name in ["second", "third"] {
+            let again = task(name, render(blend, &output, "PNG", "1..3", 3));
+            heard.tasks.push_back(again);
+        }
+    });
     assert_eq!(end["taskStatus"], "completed", "{}", manager.log("first"));
     assert!(
         end["tablao"]["software"]

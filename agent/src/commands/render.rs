@@ -73,8 +73,10 @@ async fn render(
         .iter()
         .map(|render| output_of(render, blendfile))
         .collect();
-    let found = report_found(context, &outputs).await?;
     let staged = stage_outputs(&line, blendfile, staging).await?;
+    // All before this is done while another task may still have its turn.
+    context.begin().await?;
+    let found = report_found(context, &outputs).await?;
     let mut accounted = Accounted::default();
     let rewritten = left_to_do(&line, &staged, &found, &accounted);
     if !line.renders.is_empty() && rewritten.renders_left == 0 {
@@ -108,6 +110,7 @@ async fn render(
         }
         // Half of a file is no frame, and Blender would skip it as one that exists.
         staging.clear();
+        context.begin().await?;
     }
     let rewritten = left_to_do(&line, &staged, &found, &accounted);
     if rewritten.renders_left > 0 || line.renders.is_empty() {
@@ -198,6 +201,9 @@ async fn published<'a>(
             Way::Warm(request, args) => render_warm(context, request, args, &mut on_line).await,
         };
         drop(events);
+        if result.is_ok() && context.ends_with_render {
+            context.turn.give();
+        }
         result
     };
     let (result, publishing) = tokio::join!(running, publisher.run(inbox, accounted));

@@ -40,6 +40,8 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
+    /// Tasks that were given to somebody else meanwhile.
+    pub(crate) not_ours: std::collections::BTreeSet<String>,
     /// Status code for the next sign-ons, in order.
     pub(crate) sign_on_codes: VecDeque<u16>,
     /// Whether 403 comes as a proxy would send it.
@@ -238,20 +240,27 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
     let ready = manager.until("work", |heard| {
         (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
     });
-    if tokio::time::timeout(Duration::from_secs(20), ready)
+    // Who claims a task while it runs another gets its answer at once.
+    let patience = if headers.get("prefer").is_some_and(|wait| wait == "wait=0") {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(20)
+    };
+    if tokio::time::timeout(patience, ready)
         .await
         .is_err()
     {
         return StatusCode::NO_CONTENT.into_response();
     }
-    manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
-        (Some(status), None) => (
-            StatusCode::LOCKED,
-            axum::Json(json!({ "status_requested": status })),
-        )
-            .into_response(),
-        (_, Some(task)) => axum::Json(task).into_response(),
-        (None, None) => StatusCode::NO_CONTENT.into_response(),
+    manager.change(|heard| {
+        if let Some(status) = &heard.requested {
+            let body = axum::Json(json!({ "status_requested": status }));
+            return (StatusCode::LOCKED, body).into_response();
+        }
+        match heard.tasks.pop_front() {
+            Some(task) => axum::Json(task).into_response(),
+            None => StatusCode::NO_CONTENT.into_response(),
+        }
     })
 }
 
@@ -261,6 +270,10 @@ async fn update(
     axum::Json(body): Told,
 ) -> StatusCode {
     manager.change(|heard| match heard.update_code {
+        _ if heard.not_ours.contains(&task) => {
+            heard.updates.push((task, body));
+            StatusCode::CONFLICT
+        }
         0 => {
             heard.updates.push((task, body));
             StatusCode::NO_CONTENT

@@ -238,7 +238,7 @@ impl<'a> Publisher<'a> {
         let outbox = self.context.reporter.outbox();
         self.intents.push(outbox.put(intent).await?);
         // The last look at the fence: after this line the frame is ours to publish.
-        self.context.go_on()?;
+        self.context.is_ours().await?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);
         let named = blocking(move || {
             if let Some(parent) = target.parent() {
