@@ -52,6 +52,14 @@ impl Lease {
         *current = (*current).max(stop_at);
     }
 
+    /// Looks at the clock itself: a process that was suspended may come here before the one that
+    /// watches the deadline does.
+    pub(crate) fn stop_if_over(&self) {
+        if Instant::now() >= self.stop_at() {
+            self.stop.request(StopReason::LeaseLapsed);
+        }
+    }
+
     fn stop_at(&self) -> Instant {
         *self.stop_at.lock().expect("no holder panics")
     }
@@ -100,8 +108,8 @@ pub(crate) async fn keep(lease: &Lease, client: &Client, link: &Link) {
             () = tokio::time::sleep_until(next.min(lease.stop_at())) => {}
             _ = lease.stop.wait() => return,
         }
-        if Instant::now() >= lease.stop_at() {
-            lease.stop.request(StopReason::LeaseLapsed);
+        lease.stop_if_over();
+        if lease.stop.requested().is_some() {
             return;
         }
         let sent = Instant::now();
@@ -146,6 +154,19 @@ mod tests {
         assert_eq!(stop.requested(), Some(StopReason::LeaseLapsed));
         assert!(begun.elapsed() < duration, "{:?}", begun.elapsed());
         assert!(begun.elapsed() >= duration / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspended_process_learns_of_the_end_when_it_looks() {
+        // Protects the last look before a publication: nobody else has run since the machine woke.
+        let duration = Duration::from_secs(30);
+        let lease = Lease::new("t", "a", Stop::new(), duration, Instant::now());
+        lease.stop_if_over();
+        assert_eq!(lease.stop.requested(), None);
+        tokio::time::advance(duration).await;
+        assert_eq!(lease.stop.requested(), None);
+        lease.stop_if_over();
+        assert_eq!(lease.stop.requested(), Some(StopReason::LeaseLapsed));
     }
 
     #[tokio::test(start_paused = true)]

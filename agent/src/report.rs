@@ -157,7 +157,8 @@ impl Reporter {
         activity: &str,
         failure: Option<FailureReport>,
     ) -> Result<Seq, OutboxFailed> {
-        self.put(self.status_update(status, activity, failure)).await
+        self.put(self.status_update(status, activity, failure))
+            .await
     }
 
     fn status_update(

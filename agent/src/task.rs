@@ -74,6 +74,7 @@ impl TaskRunner {
             job: task.job.clone(),
             reporter,
             stop: taken.stop,
+            lease: lease.clone(),
             assignment,
             launcher: self.launcher.clone(),
             media: self.media.clone(),

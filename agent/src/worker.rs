@@ -19,9 +19,9 @@ use crate::link::{Backoff, Link};
 use crate::media::{self, Media};
 use crate::outbox::{Outbox, OutboxFailed};
 use crate::process::Launcher;
+use crate::running::{HELD_MAX, Running, claim_task};
 use crate::sender::Sender;
 use crate::stop::StopReason;
-use crate::running::{HELD_MAX, Running, claim_task};
 use crate::task::TaskRunner;
 use crate::wire::{AssignedTask, Registration, SignOn, SignOnExtension};
 use crate::{Error, ExitReason, Options, VERSION};
@@ -226,7 +226,11 @@ impl Worker {
                 can_restart: self.options.can_restart,
                 tablao: Some(SignOnExtension {
                     protocol: 1,
-                    slots: if self.options.claim_ahead { HELD_MAX } else { 1 },
+                    slots: if self.options.claim_ahead {
+                        HELD_MAX
+                    } else {
+                        1
+                    },
                     held_attempts: self.outbox.held_attempts(),
                 }),
             };

@@ -142,8 +142,14 @@ async fn warm_cold_and_chunked_frames_have_the_same_pixels() {
         for (name, number) in [("second", 2), ("third", 3), ("chunk", 4)] {
             let log = manager.log(name);
             let words = format!("its task {number}");
-            assert!(log.contains("rendered in the warm Blender") && log.contains(&words), "{log}");
-            assert!(log.contains("Saved: '") && !log.contains("tablao-warm"), "{log}");
+            assert!(
+                log.contains("rendered in the warm Blender") && log.contains(&words),
+                "{log}"
+            );
+            assert!(
+                log.contains("Saved: '") && !log.contains("tablao-warm"),
+                "{log}"
+            );
             let frames = manager.frames(name);
             assert!(frames[0]["blender_version"].is_string(), "{frames:?}");
             assert_eq!(frames[0]["outcome"], "published");
@@ -151,14 +157,30 @@ async fn warm_cold_and_chunked_frames_have_the_same_pixels() {
         let peak = manager.task_end("third").await["tablao"]["peak_memory_bytes"].as_u64();
         assert!(peak.unwrap() > 10_000_000);
         worker.shut_down().await;
-        let cold = vec![("cold-3", of("cold", "3")), ("cold-5", of("cold", "5")), ("cold-9", of("cold", "9"))];
+        let cold = vec![
+            ("cold-3", of("cold", "3")),
+            ("cold-5", of("cold", "5")),
+            ("cold-9", of("cold", "9")),
+        ];
         let (manager, _dir, worker) = run(cold, |options| options.warm.enabled = false).await;
-        assert!(!manager.log("cold-5").contains("warm"), "{}", manager.log("cold-5"));
+        assert!(
+            !manager.log("cold-5").contains("warm"),
+            "{}",
+            manager.log("cold-5")
+        );
         worker.shut_down().await;
         for frame in [3, 5, 9] {
             let warm = pixels(&folder("warm"), frame);
-            assert_eq!(warm, pixels(&folder("cold"), frame), "frame {frame} of {exe}");
-            assert_eq!(warm, pixels(&folder("chunk"), frame), "frame {frame} of {exe}");
+            assert_eq!(
+                warm,
+                pixels(&folder("cold"), frame),
+                "frame {frame} of {exe}"
+            );
+            assert_eq!(
+                warm,
+                pixels(&folder("chunk"), frame),
+                "frame {frame} of {exe}"
+            );
         }
         assert_ne!(pixels(&folder("warm"), 3), pixels(&folder("warm"), 9));
         assert!(!folder("warm").join(".tablao-staging").exists());
@@ -194,7 +216,10 @@ async fn whatever_goes_wrong_in_it_is_done_by_a_cold_start() {
         })
         .await;
         let log = manager.log(name);
-        assert!(log.contains("Blender is started anew for this task"), "{name}: {log}");
+        assert!(
+            log.contains("Blender is started anew for this task"),
+            "{name}: {log}"
+        );
         assert!(log.contains(words), "{name}: {log}");
         let mut numbers: Vec<i64> = (manager.frames(name).iter())
             .map(|frame| frame["number"].as_i64().unwrap())
@@ -236,7 +261,10 @@ async fn what_one_task_changes_does_not_reach_the_next() {
         manager.task_end(name).await;
     }
     let log = manager.log("four");
-    assert!(log.contains("the blend file or a script has changed"), "{log}");
+    assert!(
+        log.contains("the blend file or a script has changed"),
+        "{log}"
+    );
     worker.shut_down().await;
 }
 

@@ -48,6 +48,11 @@ function compileJob(job) {
 /// The polling worker; the one that the tests use.
 const POLLING: &str = include_str!("../../tests/flamenco/worker.py");
 
+/// Width, height and samples.
+type Picture = (u32, u32, u32);
+const LIGHT: Picture = (128, 72, 8);
+const HEAVY: Picture = (400, 225, 48);
+
 /// What hangs is told, not waited for.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -98,9 +103,9 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
     let data = std::path::absolute(folder.path()).map_err(Error::system("find the folder"))?;
     progress("making the scenes");
     let (light, heavy) = (data.join("light.blend"), data.join("heavy.blend"));
-    make_scene(&light, 96, 54, 4)?;
-    let (width, height) = size.pick((640, 360), (64, 36));
-    make_scene(&heavy, width, height, size.pick(96, 4))?;
+    make_scene(&light, LIGHT)?;
+    let heavy_picture = size.pick(HEAVY, LIGHT);
+    make_scene(&heavy, heavy_picture)?;
     let loads = [
         Load {
             name: "light",
@@ -116,12 +121,17 @@ pub(crate) fn run(size: Size, progress: Progress<'_>) -> Result<Report, Error> {
         },
     ];
     report.dimension("frames_a_task", 1);
-    report.dimension("light_pixels", "96x54, 4 samples");
-    report.dimension("heavy_pixels", format!("{width}x{height}, 96 samples"));
+    for (name, (width, height, samples)) in [("light", LIGHT), ("heavy", heavy_picture)] {
+        let picture = format!("{width}x{height}, {samples} samples");
+        report.dimension(&format!("{name}_picture"), picture);
+    }
     let runtime = load::runtime()?;
     for load in &loads {
         report.dimension(&format!("{}_frames", load.name), load.frames);
-        report.dimension(&format!("{}_frames_polling", load.name), load.frames_polling);
+        report.dimension(
+            &format!("{}_frames_polling", load.name),
+            load.frames_polling,
+        );
         let mut cold = 0.0;
         for way in [Way::Cold, Way::Warm, Way::Polling] {
             let frames = if way == Way::Polling {
@@ -164,7 +174,7 @@ fn add(report: &mut Report, load: &Load, way: Way, measured: &mut Measured, cold
     }
 }
 
-fn make_scene(path: &Path, width: u32, height: u32, samples: u32) -> Result<(), Error> {
+fn make_scene(path: &Path, (width, height, samples): Picture) -> Result<(), Error> {
     let script = format!(
         "import bpy\n\
          s = bpy.context.scene\n\

@@ -16,8 +16,8 @@ use crate::{
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
-        Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
-        Worker,
+        Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy,
+        RemoteRequest, Tag, Worker,
     },
     frame_rows,
     new_tasks::NewTasks,

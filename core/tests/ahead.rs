@@ -94,7 +94,10 @@ fn who_has_nothing_to_do_takes_it_back() {
     });
     assert_eq!(ended, Some((held, AttemptOutcome::Returned)));
     assert_eq!(ride.attempt(two).worker, barn);
-    assert!(!says(&mut ride, hut, two, held, T::Active), "it comes too late");
+    assert!(
+        !says(&mut ride, hut, two, held, T::Active),
+        "it comes too late"
+    );
     assert_eq!(ride.attempt(two).worker, barn);
     // Who runs a task takes none away, and what has begun stays.
     let taken = ride.attempt(two).id;

@@ -14,19 +14,44 @@ pub(crate) struct Warm {
     #[arg(long, env = "TABLAO_NO_WARM")]
     no_warm: bool,
     /// Seconds without a task after which a Blender that is kept up ends.
-    #[arg(long, value_name = "SECONDS", env = "TABLAO_WARM_IDLE", default_value_t = 60)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "TABLAO_WARM_IDLE",
+        default_value_t = 60
+    )]
     warm_idle: u64,
     /// Seconds after which it takes no more tasks.
-    #[arg(long, value_name = "SECONDS", env = "TABLAO_WARM_AGE", default_value_t = 3600)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "TABLAO_WARM_AGE",
+        default_value_t = 3600
+    )]
     warm_age: u64,
     /// Tasks after which it takes no more.
-    #[arg(long, value_name = "TASKS", env = "TABLAO_WARM_TASKS", default_value_t = 1000)]
+    #[arg(
+        long,
+        value_name = "TASKS",
+        env = "TABLAO_WARM_TASKS",
+        default_value_t = 1000
+    )]
     warm_tasks: u32,
     /// It takes no more tasks when it holds so much more memory than after loading the file.
-    #[arg(long, value_name = "MIB", env = "TABLAO_WARM_GROWTH", default_value_t = 1024)]
+    #[arg(
+        long,
+        value_name = "MIB",
+        env = "TABLAO_WARM_GROWTH",
+        default_value_t = 1024
+    )]
     warm_growth: u64,
     /// Seconds without a word and without processor time that count as a hang.
-    #[arg(long, value_name = "SECONDS", env = "TABLAO_WARM_SILENCE", default_value_t = 900)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "TABLAO_WARM_SILENCE",
+        default_value_t = 900
+    )]
     warm_silence: u64,
 }
 

@@ -278,13 +278,7 @@ impl WarmProcess {
 }
 
 /// Runs Blender to its end and says how it ended.
-async fn run(
-    launcher: Launcher,
-    exe: String,
-    args: Vec<String>,
-    stop: Stop,
-    sink: Sink,
-) -> String {
+async fn run(launcher: Launcher, exe: String, args: Vec<String>, stop: Stop, sink: Sink) -> String {
     let tell = |heard: Heard| {
         let listener = sink.lock().expect("no holder panics");
         // While no task listens, what an add-on prints belongs to nobody.

@@ -14,6 +14,7 @@ mod video;
 use std::sync::Arc;
 
 use crate::blender::warm::Warm;
+use crate::lease::Lease;
 use crate::media::Media;
 use crate::outbox::OutboxFailed;
 use crate::process::{Ended, Launcher, Unended};
@@ -95,6 +96,7 @@ pub(crate) struct Context {
     pub(crate) job: String,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) stop: Stop,
+    pub(crate) lease: Lease,
     pub(crate) assignment: Assignment,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
@@ -124,6 +126,7 @@ impl Context {
             () = self.turn.until(Start::Told) => {}
             reason = self.stop.wait() => return Err(Ending::Stopped(reason)),
         }
+        self.lease.stop_if_over();
         self.go_on()
     }
 

@@ -145,12 +145,7 @@ fn left_to_do(
 }
 
 /// How a warm Blender would render this; none when it is to be started anew, which the log tells.
-fn warm_plan(
-    context: &Context,
-    exe: &str,
-    args: &[String],
-    blendfile: &str,
-) -> Option<WarmPlan> {
+fn warm_plan(context: &Context, exe: &str, args: &[String], blendfile: &str) -> Option<WarmPlan> {
     if !context.warm.is_enabled() {
         return None;
     }

@@ -40,6 +40,8 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
+    /// Whether nobody gets an answer that says anything.
+    pub(crate) away: bool,
     /// Tasks that were given to somebody else meanwhile.
     pub(crate) not_ours: std::collections::BTreeSet<String>,
     /// Status code for the next sign-ons, in order.
@@ -176,7 +178,25 @@ fn router(manager: Manager) -> Router {
             "/api/farm/v1/worker/thumbnails/{shot}/{name}",
             post(thumbnail),
         )
+        .layer(axum::middleware::from_fn_with_state(manager.clone(), away))
         .with_state(manager)
+}
+
+/// A Manager that is away: whoever calls is told nothing, also who has waited already.
+async fn away(
+    State(manager): State<Manager>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let is_away = || manager.change(|heard| heard.away);
+    if is_away() {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    let answer = next.run(request).await;
+    if is_away() {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    answer
 }
 
 type Told = axum::Json<Value>;
@@ -246,10 +266,7 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
     } else {
         Duration::from_secs(20)
     };
-    if tokio::time::timeout(patience, ready)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(patience, ready).await.is_err() {
         return StatusCode::NO_CONTENT.into_response();
     }
     manager.change(|heard| {

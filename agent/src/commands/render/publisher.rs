@@ -119,8 +119,7 @@ impl<'a> Publisher<'a> {
                 }
                 Some(Event::FrameDone { render_ms }) => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, Some(render_ms), accounted)
-                            .await?;
+                        self.group(&mut saved, Some(render_ms), accounted).await?;
                     } else if !time_line_due {
                         self.context.reporter.step();
                     }
