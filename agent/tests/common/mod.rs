@@ -33,6 +33,7 @@ pub(crate) struct Heard {
     pub(crate) sign_offs: usize,
     pub(crate) statuses: Vec<String>,
     pub(crate) asks: usize,
+    /// How patient the first ask was.
     pub(crate) prefer: Option<String>,
     /// A status that is asked for.
     pub(crate) requested: Option<String>,
@@ -252,9 +253,9 @@ async fn state_changed(State(manager): State<Manager>, axum::Json(body): Told) -
 async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Response {
     manager.change(|heard| {
         heard.asks += 1;
-        heard.prefer = headers
-            .get("prefer")
-            .map(|value| value.to_str().unwrap().to_owned());
+        let prefer = headers.get("prefer");
+        let prefer = prefer.map(|value| value.to_str().unwrap().to_owned());
+        heard.prefer = heard.prefer.take().or(prefer);
     });
     // Holds the answer back like the real one, until a test has something to say.
     let ready = manager.until("work", |heard| {
