@@ -367,10 +367,12 @@ impl Worker {
                 biased;
                 () = shutdown_asked(&mut shutdown), if !leaves => {
                     leaves = true;
+                    // What it might have brought is given back by the sign-off.
+                    claim = None;
                     self.leases.stop_all(&StopReason::Shutdown);
                     continue;
                 }
-                ended = running.next() => {
+                ended = running.next(), if !running.is_empty() => {
                     let path = self.options.data_dir.join("outbox");
                     ended.map_err(|failed| outbox_error(&path, &failed))?;
                     continue;
