@@ -4,6 +4,7 @@
 //!
 //! When to claim is decided by the Worker's loop; here is what it has to know for that.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::wire::AssignedTask;
 /// one that waits for its turn.
 pub(crate) const HELD_MAX: u32 = 3;
 
+/// Attempts that are remembered: far more than can be live at a time.
+const KNOWN_MAX: usize = 64;
+
 /// Asks for a task while another one runs. The answer comes at once: who has nothing to do
 /// stands before us.
 pub(crate) async fn claim_task(client: Client) -> (Instant, Result<TaskAnswer, CallError>) {
@@ -33,6 +37,9 @@ pub(crate) struct Running {
     runner: TaskRunner,
     tasks: JoinSet<Result<(), OutboxFailed>>,
     place: Arc<Semaphore>,
+    /// The last attempts that were begun. One that has ended here may be handed out again while
+    /// its end is still on its way to the Manager.
+    known: VecDeque<String>,
     /// The task that came last.
     last: Option<(Arc<Turn>, Stop)>,
     /// Whether there is a reason to ask for another one.
@@ -45,6 +52,7 @@ impl Running {
             runner,
             tasks: JoinSet::new(),
             place: Arc::new(Semaphore::new(1)),
+            known: VecDeque::new(),
             last: None,
             changed: false,
         }
@@ -54,6 +62,12 @@ impl Running {
         let turn = Arc::new(Turn::new(Arc::clone(&self.place)));
         let stop = Stop::new();
         self.last = Some((Arc::clone(&turn), stop.clone()));
+        if let Some(tablao) = &task.tablao {
+            self.known.push_back(tablao.attempt.clone());
+            if self.known.len() > KNOWN_MAX {
+                self.known.pop_front();
+            }
+        }
         self.changed = true;
         let (runner, taken) = (
             self.runner.clone(),
@@ -66,6 +80,12 @@ impl Running {
         );
         self.tasks
             .spawn(async move { runner.run(task, taken).await });
+    }
+
+    /// Whether an attempt was begun already, or cannot be told from one.
+    pub(crate) fn knows(&self, task: &AssignedTask) -> bool {
+        let tablao = task.tablao.as_ref();
+        tablao.is_none_or(|tablao| self.known.contains(&tablao.attempt))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -381,7 +381,7 @@ impl Worker {
             };
             claim = None;
             match answer {
-                Ok(TaskAnswer::Task(task)) if !leaves && !self.has(&task) => {
+                Ok(TaskAnswer::Task(task)) if !leaves && !running.knows(&task) => {
                     running.begin(*task, asked, true);
                 }
                 // Handed out before, or nothing: the next change is a reason to ask again.
@@ -395,12 +395,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// Whether an attempt is here already.
-    fn has(&self, task: &AssignedTask) -> bool {
-        let attempt = task.tablao.as_ref().map(|tablao| &tablao.attempt);
-        attempt.is_none_or(|attempt| self.leases.of(attempt).is_some())
     }
 
     /// Waits until another status is asked for.
