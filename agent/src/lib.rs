@@ -21,16 +21,19 @@ mod media;
 mod outbox;
 mod process;
 mod report;
+mod running;
 mod sender;
 mod shell_words;
 mod stop;
 mod supervisor;
 mod task;
+mod turn;
 pub mod wire;
 mod worker;
 
 use std::path::PathBuf;
 
+pub use blender::warm::WarmLimits;
 pub use error::Error;
 pub use supervisor::{Note, supervise};
 
@@ -58,7 +61,7 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Name shown to people; the host's name when there is none.
     pub name: Option<String>,
-    /// Tasks at the same time. One is what this version runs, whatever is asked for.
+    /// Programs at the same time. One is what this version runs, whatever is asked for.
     pub slots: u32,
     /// Task types to take.
     pub task_types: Vec<String>,
@@ -77,6 +80,10 @@ pub struct Options {
     pub allowed_programs: Vec<String>,
     /// Folders below which tasks may remove files; empty means wherever nothing speaks against it.
     pub removable_roots: Vec<PathBuf>,
+    /// Whether the next task is claimed while one runs.
+    pub claim_ahead: bool,
+    /// Whether and how long a Blender is kept up between tasks of one job.
+    pub warm: WarmLimits,
 }
 
 impl Options {
@@ -95,6 +102,8 @@ impl Options {
             allowed_commands: Vec::new(),
             allowed_programs: Vec::new(),
             removable_roots: Vec::new(),
+            claim_ahead: true,
+            warm: WarmLimits::default(),
         }
     }
 }

@@ -347,6 +347,13 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Resolves when the Manager has taken the report, or refused it.
+    pub(crate) async fn settled(self) -> Result<(), OutboxFailed> {
+        let outbox = self.outbox.clone();
+        let seq = self.written().await?;
+        outbox.settled(seq).await
+    }
+
     /// Resolves when the entry is durable.
     pub(crate) async fn written(self) -> Result<Seq, OutboxFailed> {
         match self.done.await {

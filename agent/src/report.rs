@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
+use crate::outbox::{Entry, Outbox, OutboxFailed, Pending, Seq};
 use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
 
 /// A chunk is sent when it is larger than this.
@@ -132,9 +132,12 @@ impl Reporter {
         self.put(update).await
     }
 
-    /// Reports that the attempt runs; durable on return.
-    pub(crate) async fn started(&self) -> Result<Seq, OutboxFailed> {
-        self.status("active", "Started", None).await
+    /// Reports that the attempt runs, without waiting for the disk or the Manager.
+    pub(crate) fn begin(&self) -> Result<Pending, OutboxFailed> {
+        let update = self.status_update("active", "Started", None);
+        let mut log = self.log.lock().expect("no holder panics");
+        let entry = self.with_log(&mut log, update);
+        self.outbox.enqueue(entry)
     }
 
     /// Reports success; durable on return.
@@ -170,6 +173,16 @@ impl Reporter {
         activity: &str,
         failure: Option<FailureReport>,
     ) -> Result<Seq, OutboxFailed> {
+        self.put(self.status_update(status, activity, failure))
+            .await
+    }
+
+    fn status_update(
+        &self,
+        status: &str,
+        activity: &str,
+        failure: Option<FailureReport>,
+    ) -> TaskUpdate {
         let mut update = TaskUpdate {
             task_status: Some(status.to_owned()),
             activity: Some(activity.to_owned()),
@@ -180,7 +193,7 @@ impl Reporter {
         extension.software = self.software.lock().expect("no holder panics").clone();
         let peak = self.peak_memory_bytes.load(Ordering::Relaxed);
         extension.peak_memory_bytes = (peak > 0).then_some(peak);
-        self.put(update).await
+        update
     }
 
     fn progress(&self, more_steps: u32) -> TaskUpdate {

@@ -86,14 +86,16 @@ async fn frames_are_published_once_and_found_the_next_time() {
     let out = tempfile::tempdir().unwrap();
     let output = out.path().join("shot/f_####").display().to_string();
     let blend = scene(false);
-    let (manager, _dir, worker) = run(vec![
-        task("first", render(blend, &output, "PNG", "1..2", 2)),
-        task("second", render(blend, &output, "PNG", "1..3", 3)),
-        task("third", render(blend, &output, "PNG", "1..3", 3)),
-    ])
-    .await;
+    let first = task("first", render(blend, &output, "PNG", "1..2", 2));
+    let (manager, _dir, worker) = run(vec![first]).await;
 
     let end = manager.task_end("first").await;
+    // Not before: a task that is claimed ahead looks for frames while these are published.
+    let again = |name: &str| {
+        let again = task(name, render(blend, &output, "PNG", "1..3", 3));
+        manager.change(|heard| heard.tasks.push_back(again));
+    };
+    again("second");
     assert_eq!(end["taskStatus"], "completed", "{}", manager.log("first"));
     assert!(
         end["tablao"]["software"]
@@ -127,6 +129,7 @@ async fn frames_are_published_once_and_found_the_next_time() {
     assert_eq!(manager.steps("second"), 3);
     assert!(manager.log("second").contains("--render-frame 3\n"));
 
+    again("third");
     let end = manager.task_end("third").await;
     assert_eq!(end["taskStatus"], "completed");
     assert_eq!(manager.steps("third"), 3);
@@ -221,7 +224,7 @@ async fn a_content_blender_without_its_frames_is_a_failure() {
     let mut commands = render(scene(false), &output, "PNG", "1..3", 3);
     // A handler that makes Blender quit after frame 1, with exit code 0.
     commands[0]["parameters"]["args"][1] = json!(
-        "import bpy, os\nbpy.app.handlers.render_write.append(lambda *a: (bpy.context.scene.frame_current == 2) and os._exit(0))"
+        "import bpy, os\nbpy.app.handlers.render_pre.append(lambda *a: (bpy.context.scene.frame_current >= 2) and os._exit(0))"
     );
     commands[0]["parameters"]["args"]
         .as_array_mut()

@@ -34,6 +34,8 @@ pub struct Farm {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) task_ids: TaskIndex,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    /// Live attempts that have not started. Derived.
+    pub(crate) unstarted: BTreeSet<AttemptId>,
     pub(crate) frames: FrameTable,
     /// How many frames of a shot a job published last.
     pub(crate) frames_of: BTreeMap<(JobId, ShotId), u32>,

@@ -16,8 +16,8 @@ use crate::{
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
-        Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
-        Worker,
+        Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy,
+        RemoteRequest, Tag, Worker,
     },
     frame_rows,
     new_tasks::NewTasks,
@@ -538,6 +538,10 @@ impl Farm {
         if running.any(|(_, attempt)| !self.attempts.contains_key(&attempt)) {
             return Err(Error::Inconsistent("a task runs an unknown attempt"));
         }
+        let unstarted = (self.attempts.values())
+            .filter(|attempt| attempt.state == AttemptState::Assigned)
+            .map(|attempt| attempt.id);
+        self.unstarted = unstarted.collect();
         for worker in self.workers.values() {
             self.crew.join(worker);
         }

@@ -24,6 +24,7 @@ mod setup;
 mod shaman;
 mod submit;
 mod tasks;
+mod warm;
 mod worker;
 mod workers;
 

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 use tablao_agent::{ExitReason, discovery};
 
+use super::warm::Warm;
+
 /// Run a Worker.
 ///
 /// Without --manager it goes to the Manager that it worked for last, to one on this machine, or
@@ -42,6 +44,8 @@ pub(crate) struct Worker {
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
+    #[command(flatten)]
+    warm: Warm,
 }
 
 impl Worker {
@@ -68,6 +72,7 @@ impl Worker {
         let mut options = tablao_agent::Options::new(manager, self.data);
         options.name = self.name;
         options.slots = self.slots;
+        options.warm = self.warm.limits();
         options.can_restart = self.restart_exit_code.is_some();
         options.allowed_commands = self.allowed_commands;
         options.allowed_programs = self.allowed_programs;

@@ -20,11 +20,14 @@ mod video;
 
 use std::sync::Arc;
 
+use crate::blender::warm::Warm;
+use crate::lease::Lease;
 use crate::media::Media;
 use crate::outbox::OutboxFailed;
 use crate::process::{Ended, Launcher, Unended};
 use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
+use crate::turn::{Start, Turn};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
 pub(crate) use allowed::{Limits, unknown_names};
@@ -119,15 +122,45 @@ impl From<OutboxFailed> for Ending {
 /// What every command of a task works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
+    /// The task's job.
+    pub(crate) job: String,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) stop: Stop,
+    pub(crate) lease: Lease,
     pub(crate) assignment: Assignment,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) warm: Warm,
+    pub(crate) turn: Arc<Turn>,
+    /// Whether the task is one render, so that the next task may have its turn while the last
+    /// frames of this one are published.
+    pub(crate) ends_with_render: bool,
 }
 
 impl Context {
+    /// Waits for this task's turn, and says that it begins if nobody was told yet.
+    pub(crate) async fn begin(&self) -> Result<(), Ending> {
+        let taken = self.turn.take(&self.stop).await;
+        taken.map_err(Ending::Stopped)?;
+        if self.turn.start() == Start::Waits {
+            self.warm.end_unless_of(&self.job).await;
+            self.turn.begin(Some(self.reporter.begin()?));
+        }
+        Ok(())
+    }
+
+    /// Waits until the Manager has taken the start of the task: only then is it surely ours, and
+    /// its frames may be published.
+    pub(crate) async fn is_ours(&self) -> Result<(), Ending> {
+        tokio::select! {
+            () = self.turn.until(Start::Told) => {}
+            reason = self.stop.wait() => return Err(Ending::Stopped(reason)),
+        }
+        self.lease.stop_if_over();
+        self.go_on()
+    }
+
     /// Stops here when the task has been asked to stop.
     pub(crate) fn go_on(&self) -> Result<(), Ending> {
         match self.stop.requested() {

@@ -71,6 +71,7 @@ impl Farm {
         };
         self.unsettled.new_attempt(id);
         self.attempts.insert(id, attempt);
+        self.unstarted.insert(id);
         self.change_task(recorded, event.job, event.task, |task| {
             task.state.status = TaskStatus::Active;
             task.set_attempt(Some(id));
@@ -88,12 +89,14 @@ impl Farm {
     }
 
     pub(super) fn attempt_started(&mut self, event: &AttemptStarted) {
+        self.unstarted.remove(&event.attempt);
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Running
         });
     }
 
     pub(super) fn attempt_stop_requested(&mut self, event: &AttemptStopRequested) {
+        self.unstarted.remove(&event.attempt);
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Stopping;
             attempt.stop = Some(event.cause);
@@ -110,6 +113,7 @@ impl Farm {
     }
 
     pub(super) fn attempt_ended(&mut self, recorded: &Recorded, event: &AttemptEnded) {
+        self.unstarted.remove(&event.attempt);
         if let Some(attempt) = self.attempts.remove(&event.attempt) {
             self.unsettled.attempt_goes(&mut self.hash, &attempt);
         } else {

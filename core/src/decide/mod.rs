@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads state, never changes it. Time, positions and ids come in; facts or a refusal come out.
 
+mod ahead;
 mod control;
 mod import;
 mod job;

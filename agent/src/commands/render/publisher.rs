@@ -88,8 +88,8 @@ impl<'a> Publisher<'a> {
     pub(super) async fn run(
         mut self,
         mut inbox: UnboundedReceiver<Event>,
-    ) -> Result<(Accounted, Self), Ending> {
-        let mut accounted = Accounted::default();
+        accounted: &mut Accounted,
+    ) -> Result<Self, Ending> {
         let mut saved: Vec<SavedFile> = Vec::new();
         // A frame counted without its `Time:` line must not be counted again by it.
         let mut time_line_due = false;
@@ -100,7 +100,7 @@ impl<'a> Publisher<'a> {
                 match tokio::time::timeout(TIME_LINE_WAIT, inbox.recv()).await {
                     Ok(event) => event,
                     Err(_) => {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                         time_line_due = true;
                         continue;
                     }
@@ -112,15 +112,14 @@ impl<'a> Publisher<'a> {
                         .last()
                         .is_some_and(|last| self.frame_of(&last.path) != self.frame_of(&path));
                     if next_frame {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                     }
                     time_line_due = false;
                     saved.push(SavedFile { path, status });
                 }
                 Some(Event::FrameDone { render_ms }) => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, Some(render_ms), &mut accounted)
-                            .await?;
+                        self.group(&mut saved, Some(render_ms), accounted).await?;
                     } else if !time_line_due {
                         self.context.reporter.step();
                     }
@@ -133,9 +132,9 @@ impl<'a> Publisher<'a> {
                 Some(Event::Version(version)) => self.version = Some(version),
                 None => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                     }
-                    return Ok((accounted, self));
+                    return Ok(self);
                 }
             }
         }
@@ -240,7 +239,7 @@ impl<'a> Publisher<'a> {
             self.intents.push(outbox.put(intent).await?);
         }
         // The last look at the fence: after this line the frame is ours to publish.
-        self.context.go_on()?;
+        self.context.is_ours().await?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);
         let named = blocking(move || {
             if let Some(parent) = target.parent() {

@@ -58,6 +58,7 @@ pub(crate) type Answer = Result<Said, No>;
 /// Milliseconds since the test began.
 pub(crate) type Moment = u64;
 
+#[derive(Clone)]
 pub(crate) struct NaiveFarm {
     pub(crate) now: Moment,
     pub(crate) jobs: Vec<NaiveJob>,

@@ -95,6 +95,9 @@ impl NaiveFarm {
         self.worker(id)?;
         let worker = self.worker_mut(id);
         worker.asked = (worker.status != Some(status)).then_some(status);
+        if worker.asked.is_some() {
+            self.return_held(id);
+        }
         Ok(Said::Done)
     }
 
