@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
-use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
+use crate::wire::{FailureReport, FrameFinding, FrameReport, TaskUpdate, UpdateExtension};
 
 /// A chunk is sent when it is larger than this.
 const CHUNK_BYTES: usize = 10 * 1024;
@@ -113,6 +113,13 @@ impl Reporter {
     ) -> Result<Seq, OutboxFailed> {
         let mut update = self.progress(more_steps);
         self.extension(&mut update).frames = frames;
+        self.put(update).await
+    }
+
+    /// Reports what was found wrong with frames, and what right; durable on return.
+    pub(crate) async fn findings(&self, findings: Vec<FrameFinding>) -> Result<Seq, OutboxFailed> {
+        let mut update = TaskUpdate::default();
+        self.extension(&mut update).findings = findings;
         self.put(update).await
     }
 

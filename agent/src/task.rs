@@ -173,5 +173,6 @@ fn assignment_of(task: &AssignedTask) -> Assignment {
         frames: None,
         overwrite: false,
         thumbnails: String::new(),
+        rerender: Vec::new(),
     })
 }

@@ -6,8 +6,8 @@
 
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
-    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
-    FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
+    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FrameFlagged,
+    FramePublished, FrameSkipped, FramesVerified, FramesWanted, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
     JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
     JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
     OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
@@ -161,6 +161,9 @@ kinds! {
     50 v 1 FramePublished Frame Changes,
     51 v 1 FrameSkipped None History,
     52 v 1 ThumbnailStored Named Changes,
+    53 v 1 FrameFlagged Reason Changes,
+    54 v 1 FramesWanted Reason Changes,
+    55 v 1 FramesVerified None History,
 
     60 v 1 WorkerRegistered Worker Changes,
     61 v 1 WorkerSignedOn Worker Changes,

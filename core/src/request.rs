@@ -8,7 +8,7 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, NewTasks},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, NewTasks},
 };
 
 /// A run of new tasks with their details.
@@ -566,5 +566,17 @@ requests! {
     ExpireBlocks {
         /// Those that were made at this moment or before.
         made_by: Timestamp,
+    },
+    56 /// Files of frames were looked at.
+    FlagFrames {
+        /// What was found, wrong or right.
+        findings: Vec<Finding>,
+        /// What was looked at in all; with the last findings of it.
+        verified: Option<FramesVerified>,
+    },
+    57 /// Frames are to be rendered anew.
+    WantFrames {
+        /// Which.
+        wish: FrameWish,
     },
 }

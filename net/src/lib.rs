@@ -38,6 +38,7 @@ pub mod task_logs;
 mod thumbnails;
 pub mod upkeep;
 pub mod variables;
+pub mod verify;
 pub mod view;
 pub mod whole;
 

@@ -39,6 +39,7 @@ use crate::{
     submission,
     task_logs::TaskLogs,
     variables::{Audience, Resolved},
+    verify::Verifications,
     view::View,
 };
 
@@ -98,6 +99,8 @@ pub struct Node {
     pub activities: Activities,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
+    /// Looks at the files of frames.
+    pub verifications: Verifications,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -177,6 +180,7 @@ impl Node {
             noting: Mutex::default(),
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
+            verifications: Verifications::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

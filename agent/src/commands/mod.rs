@@ -9,6 +9,7 @@ mod exec;
 mod files;
 mod parameters;
 mod render;
+mod verify;
 mod video;
 
 use std::sync::Arc;
@@ -23,15 +24,17 @@ use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 pub(crate) use parameters::ParameterError;
 
 /// Names of all commands, as an unknown one is answered with them.
-pub(crate) const KNOWN: [&str; 8] = [
+pub(crate) const KNOWN: [&str; 10] = [
     "blender-render",
     "copy-file",
     "echo",
     "exec",
     "frames-to-video",
     "make-directory",
+    "make-thumbnail",
     "move-directory",
     "sleep",
+    "verify-frames",
 ];
 
 /// A command that did not do what it should.
@@ -117,6 +120,8 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
         "frames-to-video" => video::frames_to_video(context, command).await,
         "make-directory" => files::make_directory(context, command),
         "move-directory" => files::move_directory(context, command),
+        "make-thumbnail" => verify::make_thumbnail(context, command).await,
+        "verify-frames" => verify::verify_frames(context, command).await,
         "copy-file" => files::copy_file(context, command),
         unknown => {
             return Err(Ending::Failed(Failure::new(

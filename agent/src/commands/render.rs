@@ -12,12 +12,14 @@ use super::parameters::Parameters;
 use super::{Context, Ending, Failure, expect_success};
 use crate::blender::arguments::CommandLine;
 use crate::blender::naming;
-use crate::frames::publish;
+use crate::frames::blend_hash::BlendHash;
 use crate::frames::staging::{Staging, StagingError};
+use crate::frames::{publish, renew};
 use crate::media::wants_thumbnails;
 use crate::outbox::Thumbnail;
 use crate::wire::{Command, FailureClass, FrameReport};
 use tablao_pictures::blender_lines::{self as lines, BlenderLine};
+use tablao_pictures::whole;
 
 mod publisher;
 
@@ -89,7 +91,8 @@ async fn render(
     context.go_on()?;
 
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let publisher = Publisher::new(context, staging, &outputs);
+    let blend = BlendHash::begin(blendfile);
+    let publisher = Publisher::new(context, staging, &outputs, blend);
     let mut observer = Observer::default();
     // The channel closes with `events`, which lives exactly as long as Blender.
     let running = async {
@@ -327,15 +330,25 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         Some(output.dir.join(&stem)).filter(|path| path.is_file())?
     };
     let content = publish::content(&place).ok()?;
+    if renew::makes_way(&context.assignment, frame, &content.hash) {
+        context.reporter.log(&format!(
+            "tablao: frame {frame} is rendered anew; {} makes way when it is done",
+            place.display()
+        ));
+        return None;
+    }
     context.reporter.log(&format!(
         "tablao: frame {frame} exists already: {}",
         place.display()
     ));
-    if let Err(error) = crate::frames::whole::check(&place) {
+    let mut flags = Vec::new();
+    if let Err(error) = whole::check(&place) {
         context.reporter.log(&format!(
-            "tablao: warning: {}: {error}; it is kept as it is, remove it to render the frame again",
+            "tablao: warning: {}: {error}; it is kept as it is, `tablao frames rerender` renders it again",
             place.display()
         ));
+        let flag = if content.size == 0 { "empty" } else { "truncated" };
+        flags.push(flag.to_owned());
     }
     Some(FrameReport {
         number: frame,
@@ -345,6 +358,7 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         hash: content.hash,
         outcome: "found".into(),
         rendered_at: content.written_at,
+        flags,
         ..FrameReport::default()
     })
 }

@@ -2,6 +2,7 @@
 //! Reads state, never changes it. Time, positions and ids come in; facts or a refusal come out.
 
 mod control;
+mod frames;
 mod import;
 mod job;
 mod plan;
@@ -174,6 +175,10 @@ impl Farm {
             Request::StoreThumbnail { key, hash, file } => {
                 plan.store_thumbnail(key, *hash, file)?
             }
+            Request::FlagFrames { findings, verified } => {
+                plan.flag_frames(findings, verified.as_ref())?
+            }
+            Request::WantFrames { wish } => plan.want_frames(wish)?,
             Request::LapseAttempts { evidence } => plan.lapse_attempts(evidence),
             Request::LoseWorkers { evidence } => plan.lose_workers(evidence),
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Jobs are changed at the Manager that runs them.
-fn engine(node: &SharedNode, job: JobId) -> Result<&Engine, Problem> {
+pub(super) fn engine(node: &SharedNode, job: JobId) -> Result<&Engine, Problem> {
     let view = node.site_of_job(job).ok_or_else(|| unknown_job(job))?;
     let own = (node.site.as_ref()).filter(|engine| engine.view().manager == view.manager);
     own.ok_or_else(|| {

@@ -11,6 +11,7 @@ mod etag;
 mod event_json;
 mod events;
 pub(crate) mod feed;
+mod frame_care;
 mod frames;
 mod jobs;
 mod logs;

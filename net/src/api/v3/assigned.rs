@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tablao_core::{AttemptId, JobId, ShotId, TaskId, WorkerId, entity::Protocol};
+use tablao_core::{AttemptId, Farm, JobId, ShotId, TaskId, WorkerId, entity::Protocol};
 
 use crate::{engine::Engine, node::SharedNode, variables::Audience};
 
@@ -37,6 +37,28 @@ struct Extension {
     thumbnails: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     frames: String,
+    /// Frames that are rendered though they have files, which make way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rerender: Vec<RerenderedFrame>,
+}
+
+#[derive(Serialize)]
+struct RerenderedFrame {
+    number: i32,
+    /// BLAKE3 of the file that is to make way; any other is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+}
+
+/// What a task is to render anew.
+fn rerender(farm: &Farm, job: JobId, task: u32) -> Vec<RerenderedFrame> {
+    let wanted = farm.flaws().wanted_of(job, task);
+    wanted
+        .map(|(key, flaw)| RerenderedFrame {
+            number: key.number,
+            hash: (flaw.seen).map(|hash| blake3::Hash::from_bytes(hash).to_string()),
+        })
+        .collect()
 }
 
 impl AssignedTask {
@@ -62,6 +84,7 @@ impl AssignedTask {
                 overwrite: false,
                 thumbnails: "upload",
                 frames: view.task.frames.to_string(),
+                rerender: rerender(model.farm(), facts.job, view.task.number),
             });
             let texts = view.texts();
             let assigned = Self {
