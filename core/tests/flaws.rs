@@ -52,7 +52,8 @@ fn rendered() -> (Ride, WorkerId, JobId) {
     let mut ride = Ride::new();
     ride.watch_digest = true;
     let worker = ride.worker(1, Protocol::Tablao, &["misc"]);
-    let job = ride.submit(1, &[("misc", 50, &[]); 3]);
+    let plan: common::TaskPlan<'_> = ("misc", 50, &[]);
+    let job = ride.submit(1, &[plan; 3]);
     for number in 0..3 {
         let task = ride.next(worker).expect("it has three");
         assert_eq!(task, task_id(job, number));
@@ -131,9 +132,21 @@ fn a_publication_ends_what_was_wrong() {
         ride.next(worker).expect("the task of frame 1");
         let mut neighbour = frame(job, 0, 0);
         neighbour.found = true;
-        tells(&mut ride, worker, 0, job, vec![neighbour, frame(job, 1, hash)]);
+        tells(
+            &mut ride,
+            worker,
+            0,
+            job,
+            vec![neighbour, frame(job, 1, hash)],
+        );
         assert!(ride.farm.flaws().is_empty(), "{:?}", ride.farm.flaws());
-        let publications = |number| ride.farm.frames().get(&key(job, number)).unwrap().publications;
+        let publications = |number| {
+            ride.farm
+                .frames()
+                .get(&key(job, number))
+                .unwrap()
+                .publications
+        };
         assert_eq!((publications(0), publications(1)), (1, 2));
         ride.says(worker, task_id(job, 0), T::Completed);
         assert_eq!(ride.job_status(job), J::Completed);
@@ -179,14 +192,18 @@ fn a_finding_about_an_older_publication_is_dropped() {
 #[test]
 fn a_worker_flags_what_it_finds() {
     let (mut ride, worker, job) = rendered();
-    ride.set_task(task_id(job, 0), T::Queued).expect("it is done");
+    ride.set_task(task_id(job, 0), T::Queued)
+        .expect("it is done");
     ride.next(worker).expect("the task of frame 1");
     let mut report = frame(job, 1, 50);
     (report.found, report.flags) = (true, frame_flags::TRUNCATED);
     tells(&mut ride, worker, 0, job, vec![report]);
     let flaw = ride.farm.flaws().get(&key(job, 1)).expect("it is flagged");
     assert_eq!((flaw.flags, flaw.wanted), (frame_flags::TRUNCATED, false));
-    assert_eq!(ride.farm.frames().get(&key(job, 1)).unwrap().publications, 1);
+    assert_eq!(
+        ride.farm.frames().get(&key(job, 1)).unwrap().publications,
+        1
+    );
 }
 
 /// Protects running work and its order: a frame of a task that runs is rendered anew after that
@@ -194,7 +211,8 @@ fn a_worker_flags_what_it_finds() {
 #[test]
 fn tasks_that_run_are_stopped_first() {
     let (mut ride, worker, job) = rendered();
-    ride.set_task(task_id(job, 1), T::Queued).expect("it is done");
+    ride.set_task(task_id(job, 1), T::Queued)
+        .expect("it is done");
     let task = ride.next(worker).expect("it waits");
     ride.says(worker, task, T::Active);
     let wish = |number| FrameWish {

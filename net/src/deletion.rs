@@ -15,7 +15,7 @@ use crate::{
     engine::{Ask, Engine, Reply, Stopped},
     node::{Node, SharedNode},
     shaman::causes,
-    thumbnails,
+    shot_videos, thumbnails,
 };
 
 /// A job that is due, but whose files could not be erased or whose tasks still stop, is tried
@@ -123,12 +123,14 @@ fn erase_thumbnails(node: &Node, job: JobId) -> io::Result<()> {
         // A name was checked when it was stored; one that is none is nobody's to remove.
         if thumbnails::is_name(&file) {
             gone(std::fs::remove_file(thumbnails::path_of(node, shot, &file)))?;
-            shots.insert(thumbnails::folder_of(node, shot));
+            shots.insert(shot);
         }
     }
     for shot in shots {
         // Thumbnails of other jobs' frames keep it.
-        let _ = std::fs::remove_dir(shot);
+        let _ = std::fs::remove_dir(thumbnails::folder_of(node, shot));
+        // Made anew when somebody asks, of the frames that are left.
+        gone(std::fs::remove_dir_all(shot_videos::folder_of(node, shot)))?;
     }
     Ok(())
 }

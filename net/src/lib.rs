@@ -33,6 +33,7 @@ pub mod secrets;
 pub mod serve;
 pub mod setup;
 pub mod shaman;
+pub mod shot_videos;
 pub mod submission;
 pub mod task_logs;
 mod thumbnails;

@@ -36,6 +36,7 @@ use crate::{
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
+    shot_videos::ShotVideos,
     submission,
     task_logs::TaskLogs,
     variables::{Audience, Resolved},
@@ -101,6 +102,8 @@ pub struct Node {
     pub foreign_frames: ForeignFrames,
     /// Looks at the files of frames.
     pub verifications: Verifications,
+    /// Makes small videos of shots.
+    pub videos: ShotVideos,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -181,6 +184,7 @@ impl Node {
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
             verifications: Verifications::default(),
+            videos: ShotVideos::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

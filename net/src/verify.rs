@@ -200,7 +200,10 @@ fn wanted(
         (roots.entry(row.job)).or_insert_with(|| foreign_frames::roots(node, model, row.job));
         let platform = (farm.workers().get(&row.worker)).map(|worker| worker.platform.as_str());
         let theirs = node.variables(Audience::Workers, platform.unwrap_or_default());
-        let publications = farm.frames().get(&row.key).map_or(0, |frame| frame.publications);
+        let publications = farm
+            .frames()
+            .get(&row.key)
+            .map_or(0, |frame| frame.publications);
         Wanted {
             file: PathBuf::from(ours.expand(&theirs.collapse(&row.detail.path))),
             publications,
@@ -331,7 +334,9 @@ fn finding(
     examined: Option<&Examined>,
     found: &[tablao_pictures::judge::Found],
 ) -> Finding {
-    let mut flags = found.iter().fold(0, |flags, found| flags | flag_of(found.fault));
+    let mut flags = found
+        .iter()
+        .fold(0, |flags, found| flags | flag_of(found.fault));
     let mut words: Vec<String> = found.iter().map(|found| found.words.clone()).collect();
     let differs = examined.is_some_and(|examined| {
         let is_whole = matches!(examined.content, Content::Whole(_) | Content::Unread);

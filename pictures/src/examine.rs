@@ -50,9 +50,7 @@ pub struct Examined {
 }
 
 /// Endings of the kinds that are decoded.
-const DECODED: [&str; 8] = [
-    "png", "jpg", "jpeg", "exr", "tif", "tiff", "webp", "hdr",
-];
+const DECODED: [&str; 8] = ["png", "jpg", "jpeg", "exr", "tif", "tiff", "webp", "hdr"];
 
 /// Looks at a file; nothing where there is none.
 pub fn examine(path: &Path) -> io::Result<Option<Examined>> {

@@ -15,6 +15,7 @@ mod journal_note;
 mod journal_retire;
 mod journal_upkeep;
 mod listing;
+mod managers;
 mod records;
 mod replay;
 mod settings;
@@ -44,7 +45,7 @@ pub(crate) enum Command {
     Tasks(tasks::Tasks),
     Workers(workers::Workers),
     Frames(frames::Frames),
-    Managers(frames::Managers),
+    Managers(managers::Managers),
     Journal(journal::Journal),
     Backup(backup::Backup),
     Restore(backup::Restore),

@@ -134,7 +134,9 @@ pub(super) async fn make_thumbnail(context: &Context, command: &Command) -> Resu
         let made = tokio::task::spawn_blocking(move || {
             thumbnail::make(&file, false).map_err(|error| format!("{}: {error}", file.display()))
         });
-        let made = made.await.map_err(|_| Failure::io("the image decoder failed"))?;
+        let made = made
+            .await
+            .map_err(|_| Failure::io("the image decoder failed"))?;
         let (picture, _) = made.map_err(Failure::io)?;
         let output = PathBuf::from(output);
         let wanted = output.extension().map(|ending| ending.to_ascii_lowercase());

@@ -56,9 +56,7 @@ fn hash_of(file: &Path) -> Option<String> {
         return Some(hash.clone());
     }
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(std::fs::File::open(file).ok()?)
-        .ok()?;
+    hasher.update_reader(std::fs::File::open(file).ok()?).ok()?;
     let hash = hasher.finalize().to_hex().to_string();
     let mut known = known();
     if known.len() >= KNOWN_MAX {
@@ -84,7 +82,10 @@ mod tests {
         assert_eq!(one.as_deref(), Some(&*blake3::hash(b"one").to_hex()));
         assert_eq!(now().await, one);
         std::fs::write(&file, b"another").unwrap();
-        assert_eq!(now().await.as_deref(), Some(&*blake3::hash(b"another").to_hex()));
+        assert_eq!(
+            now().await.as_deref(),
+            Some(&*blake3::hash(b"another").to_hex())
+        );
         assert_eq!(BlendHash::begin("").get().await, None);
     }
 }

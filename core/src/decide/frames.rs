@@ -172,7 +172,10 @@ impl<'a> Plan<'a> {
     }
 
     /// The frames that a wish means, each with who made it and the file that is to make way.
-    #[expect(clippy::type_complexity, reason = "a row that lives between two functions")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "a row that lives between two functions"
+    )]
     fn chosen(
         &self,
         wish: &FrameWish,
@@ -191,9 +194,7 @@ impl<'a> Plan<'a> {
                     && wish.job.is_none_or(|job| flaw.job == job)
                     && wish.shot.is_none_or(|shot| key.shot == shot)
             });
-            chosen.extend(
-                meant.map(|(key, flaw)| (key.clone(), flaw.job, flaw.task, flaw.seen)),
-            );
+            chosen.extend(meant.map(|(key, flaw)| (key.clone(), flaw.job, flaw.task, flaw.seen)));
             return Ok(chosen);
         }
         let keys: BTreeSet<&FrameKey> = wish.keys.iter().collect();

@@ -302,10 +302,7 @@ async fn rerendered(
     }
     let (before, keys) = {
         let model = engine.model();
-        (
-            wanted(&model, scope),
-            keys_of(&model, scope, &wish.frames)?,
-        )
+        (wanted(&model, scope), keys_of(&model, scope, &wish.frames)?)
     };
     let reason = if wish.reason.is_empty() {
         "it is to be rendered anew".to_owned()
@@ -321,7 +318,10 @@ async fn rerendered(
             reason,
         },
     };
-    let Ok(reply) = engine.ask(Ask::new(request, sender.actor, sender.asker)).await else {
+    let Ok(reply) = engine
+        .ask(Ask::new(request, sender.actor, sender.asker))
+        .await
+    else {
         return std::future::pending().await;
     };
     reply.map_err(|refusal: Refusal| Problem::new(ProblemKind::NotNow, refusal.to_string()))?;

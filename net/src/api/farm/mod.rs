@@ -19,6 +19,7 @@ mod managers;
 mod named;
 mod openapi;
 mod page;
+mod preview;
 mod problem;
 mod request;
 mod shots;

@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frame_care, frames, jobs, logs, managers, shots, state, tasks, worker, workers,
+    attempts, deletion, events, frame_care, frames, jobs, logs, managers, preview, shots, state, tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
@@ -38,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(frames::list))
         .routes(routes!(shots::list))
         .routes(routes!(frames::of_shot))
+        .routes(routes!(preview::preview))
         .routes(routes!(frame_care::verify_shot))
         .routes(routes!(frame_care::verify_job))
         .routes(routes!(frame_care::rerender_shot))

@@ -36,7 +36,10 @@ pub(super) struct FindingJson {
 
 impl FindingJson {
     fn read(self, own: ShotId) -> Finding {
-        let flags = self.flags.iter().filter_map(|name| frame_flags::of_name(name));
+        let flags = self
+            .flags
+            .iter()
+            .filter_map(|name| frame_flags::of_name(name));
         let hash = self.hash.as_deref().map(blake3::Hash::from_hex);
         Finding {
             key: FrameKey {
