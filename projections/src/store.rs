@@ -222,12 +222,36 @@ fn beside(folder: &Path, what: &str) -> PathBuf {
     folder.with_file_name(name)
 }
 
-fn warn_of_damage(folder: &Path, cause: &Error) {
-    tracing::warn!(
-        folder = %folder.display(),
-        cause = cause as &dyn std::error::Error,
-        "the checkpoints are damaged: they are deleted and made anew from the journal"
-    );
+fn warn_of_damage(folder: &Path, error: &Error) {
+    let folder = folder.display();
+    let cause = error as &dyn std::error::Error;
+    if for_want_of_room(error) {
+        tracing::warn!(
+            %folder,
+            cause,
+            "there is no room for checkpoints: they are deleted, which makes some, and made anew \
+             from the journal. Free the disk"
+        );
+    } else {
+        tracing::warn!(
+            %folder,
+            cause,
+            "the checkpoints are damaged: they are deleted and made anew from the journal"
+        );
+    }
+}
+
+/// Whether the disk was full, which is no damage.
+fn for_want_of_room(error: &Error) -> bool {
+    let kind = match error {
+        Error::Store(sled::Error::Io(io)) => io.kind(),
+        Error::Files { source, .. } => source.kind(),
+        _ => return false,
+    };
+    matches!(
+        kind,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Renamed first: a deletion that breaks off must not leave half a store under the store's name.

@@ -2,7 +2,12 @@
 //! `tablao setup` and `tablao config`: a first start without configuration becomes a working farm
 //! from a terminal, and a configuration is looked over before it is used.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs,
+    io::{Seek as _, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use serde_json::json;
 
@@ -117,6 +122,49 @@ fn setup_without_a_terminal() {
         "{text}"
     );
     check(&data, &["--strict"]).ended(0);
+}
+
+/// On a terminal a person is asked; a wrong answer is told and asked again, nothing is written
+/// before the summary has been agreed to.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_person_is_asked_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let share = folder.path().join("share");
+    fs::create_dir(&share).unwrap();
+    let data = folder.path().join("data");
+    // `script` gives the program a terminal, and types what comes in.
+    let asked = |answers: &[&str]| {
+        let mut typed = tempfile::tempfile().unwrap();
+        typed
+            .write_all((answers.join("\n") + "\n").as_bytes())
+            .unwrap();
+        typed.rewind().unwrap();
+        let mut command = Command::new("script");
+        let program = tablao().get_program().to_str().unwrap().to_owned();
+        command
+            .args(["--quiet", "--return", "--command"])
+            .arg(format!("{program} setup --data {}", data.display()))
+            .arg("/dev/null")
+            .stdin(typed);
+        let told = command.output().unwrap();
+        (
+            told.status.code(),
+            String::from_utf8_lossy(&told.stdout).into_owned(),
+        )
+    };
+    let storage = share.to_str().unwrap();
+    let (_, said) = asked(&["/nowhere/at/all", storage, "", "n"]);
+    assert!(said.contains("no such folder"), "{said}");
+    assert!(said.contains("Which Blender?"), "{said}");
+    assert!(!data.join("tablao.toml").exists(), "{said}");
+    let (code, said) = asked(&[storage, "", "y"]);
+    assert_eq!(code, Some(0), "{said}");
+    let text = fs::read_to_string(data.join("tablao.toml")).unwrap();
+    assert!(
+        text.contains(&format!("shared_storage_path = {storage:?}")),
+        "{text}"
+    );
 }
 
 /// The whole way: a farm that was started without configuration is set up while it runs, sees it
