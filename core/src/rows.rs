@@ -338,7 +338,9 @@ impl Assembly {
                     farm.blocks.put(block, at);
                 }
             }
-            prefix::FLAWS => farm.flaws.restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
+            prefix::FLAWS => farm
+                .flaws
+                .restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())

@@ -347,7 +347,11 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
             "tablao: warning: {}: {error}; it is kept as it is, `tablao frames rerender` renders it again",
             place.display()
         ));
-        let flag = if content.size == 0 { "empty" } else { "truncated" };
+        let flag = if content.size == 0 {
+            "empty"
+        } else {
+            "truncated"
+        };
         flags.push(flag.to_owned());
     }
     Some(FrameReport {

@@ -9,7 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frame_care, frames, jobs, logs, managers, preview, shots, state, tasks, worker, workers,
+    attempts, deletion, events, frame_care, frames, jobs, logs, managers, preview, shots, state,
+    tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
