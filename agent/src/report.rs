@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::outbox::{Entry, Outbox, OutboxFailed, Pending, Seq};
-use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
+use crate::wire::{FailureReport, FrameFinding, FrameReport, TaskUpdate, UpdateExtension};
 
 /// A chunk is sent when it is larger than this.
 const CHUNK_BYTES: usize = 10 * 1024;
@@ -129,6 +129,13 @@ impl Reporter {
         if self.tells_frames() {
             self.extension(&mut update).frames = frames;
         }
+        self.put(update).await
+    }
+
+    /// Reports what was found wrong with frames, and what right; durable on return.
+    pub(crate) async fn findings(&self, findings: Vec<FrameFinding>) -> Result<Seq, OutboxFailed> {
+        let mut update = TaskUpdate::default();
+        self.extension(&mut update).findings = findings;
         self.put(update).await
     }
 

@@ -235,5 +235,6 @@ fn assignment_of(task: &AssignedTask) -> Assignment {
         overwrite: false,
         fresh: Vec::new(),
         thumbnails: String::new(),
+        rerender: Vec::new(),
     })
 }

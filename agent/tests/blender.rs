@@ -157,7 +157,7 @@ async fn frames_are_published_once_and_found_the_next_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_formats_are_published_with_pictures() {
-    // Protects JPEG and OpenEXR renders: right names, right numbers, a thumbnail each.
+    // Protects renders that are no PNG: right names, right numbers, a thumbnail each.
     let out = tempfile::tempdir().unwrap();
     let blend = scene(false);
     let output = |name: &str| out.path().join(name).display().to_string();
@@ -168,12 +168,18 @@ async fn other_formats_are_published_with_pictures() {
             "multi",
             render(blend, &output("m/"), "OPEN_EXR_MULTILAYER", "7", 1),
         ),
+        task("tiff", render(blend, &output("t"), "TIFF", "7", 1)),
+        task("webp", render(blend, &output("w"), "WEBP", "7", 1)),
+        task("hdr", render(blend, &output("h"), "HDR", "7", 1)),
     ])
     .await;
     for (id, file) in [
         ("jpeg", "j0007.jpg"),
         ("exr", "e_07.exr"),
         ("multi", "m/0007.exr"),
+        ("tiff", "t0007.tif"),
+        ("webp", "w0007.webp"),
+        ("hdr", "h0007.hdr"),
     ] {
         let end = manager.task_end(id).await;
         assert_eq!(end["taskStatus"], "completed", "{}", manager.log(id));
@@ -183,8 +189,15 @@ async fn other_formats_are_published_with_pictures() {
         assert!(out.path().join(file).exists());
     }
     manager
-        .until("three thumbnails", |heard| {
-            (heard.thumbnails.len() == 3).then_some(())
+        .until("a thumbnail of each", |heard| {
+            let all = heard.thumbnails.len() == 6;
+            assert!(
+                heard
+                    .thumbnails
+                    .iter()
+                    .all(|(_, _, size)| *size == (48, 27))
+            );
+            all.then_some(())
         })
         .await;
     worker.shut_down().await;

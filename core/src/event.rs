@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub use crate::{
+    frame_events::*,
     kind::Event,
     new_tasks::{NewTask, NewTasks},
     parts::*,

@@ -11,6 +11,7 @@ use crate::{
     crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
     entity::{Attempt, FrameTable, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker},
+    flaws::{self, Flaws},
     schedule::Schedule,
     task_index::TaskIndex,
     unsettled::Unsettled,
@@ -37,6 +38,7 @@ pub struct Farm {
     /// Live attempts that have not started. Derived.
     pub(crate) unstarted: BTreeSet<AttemptId>,
     pub(crate) frames: FrameTable,
+    pub(crate) flaws: Flaws,
     /// How many frames of a shot a job published last.
     pub(crate) frames_of: BTreeMap<(JobId, ShotId), u32>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
@@ -139,6 +141,11 @@ impl Farm {
         &self.frames
     }
 
+    /// Frames that something is wrong with, or that are to be rendered anew.
+    pub fn flaws(&self) -> &Flaws {
+        &self.flaws
+    }
+
     /// The shots of which a job published some frame last.
     pub fn shots_of(&self, job: JobId) -> impl Iterator<Item = ShotId> {
         let (least, greatest) = (uuid::Uuid::nil(), uuid::Uuid::max());
@@ -219,6 +226,9 @@ impl Farm {
         self.frames
             .iter()
             .for_each(|frame| hash.add(Leaf::of(Domain::Frame, &frame)));
+        self.flaws
+            .iter()
+            .for_each(|(key, flaw)| hash.add(flaws::leaf(key, flaw)));
         self.workers
             .values()
             .for_each(|worker| hash.add(Leaf::of(Domain::Worker, worker)));

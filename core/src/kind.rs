@@ -6,15 +6,16 @@
 
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
-    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
-    FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
-    JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored,
-    JobStatusChanged, JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked,
-    ManagerRevoked, OriginAdvanced, OutputsDiscarded, RequestAccepted, RequestSettled,
-    StepsAdvanced, TagChanged, TagCreated, TagDeleted, TaskPriorityChanged, TasksAdded,
-    TasksChanged, TasksPrepared, TermStarted, ThumbnailStored, WorkerBlocked, WorkerDeleted,
-    WorkerLost, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
-    WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
+    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FrameFlagged,
+    FramePublished, FrameSkipped, FramesVerified, FramesWanted, JobAbandoned, JobAccepted,
+    JobDeleteMarked, JobEpochRaised, JobHeld, JobImported, JobPlaced, JobPriorityChanged,
+    JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored, JobStatusChanged, JobTagChanged,
+    JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked, OriginAdvanced,
+    OutputsDiscarded, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
+    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared, TermStarted,
+    ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet,
+    WorkerSignedOn, WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested,
+    WorkerTagsSet, WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.
@@ -164,6 +165,9 @@ kinds! {
     50 v 1 FramePublished Frame Changes,
     51 v 1 FrameSkipped None History,
     52 v 1 ThumbnailStored Named Changes,
+    53 v 1 FrameFlagged Reason Changes,
+    54 v 1 FramesWanted Reason Changes,
+    55 v 1 FramesVerified None History,
 
     60 v 1 WorkerRegistered Worker Changes,
     61 v 1 WorkerSignedOn Worker Changes,

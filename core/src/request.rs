@@ -8,7 +8,7 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, NewTasks},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, NewTasks},
 };
 
 pub use crate::{
@@ -548,5 +548,17 @@ requests! {
     RequeueTasks {
         /// Which, and how.
         requeue: Box<Requeue>,
+    },
+    56 /// Files of frames were looked at.
+    FlagFrames {
+        /// What was found, wrong or right.
+        findings: Vec<Finding>,
+        /// What was looked at in all; with the last findings of it.
+        verified: Option<FramesVerified>,
+    },
+    57 /// Frames are to be rendered anew.
+    WantFrames {
+        /// Which.
+        wish: FrameWish,
     },
 }

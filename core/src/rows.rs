@@ -19,6 +19,7 @@ use crate::{
         Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy,
         RemoteRequest, Tag, Worker,
     },
+    flaws::Flaw,
     frame_rows,
     new_tasks::NewTasks,
     schedule::Schedule,
@@ -59,6 +60,8 @@ mod prefix {
     /// One row of a job, and only where output of its tasks was discarded: since when. Rows of
     /// earlier builds lack it.
     pub(super) const DISCARDED: u8 = 24;
+    /// One row, and only where something is wrong with a frame. Rows of earlier builds lack it.
+    pub(super) const FLAWS: u8 = 15;
 }
 
 const _: () = assert!(
@@ -176,6 +179,7 @@ impl Farm {
             }))
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
             .chain(self.block_row())
+            .chain(self.flaw_row())
     }
 
     fn farm_row(&self) -> FarmRow {
@@ -198,6 +202,11 @@ impl Farm {
     fn block_row(&self) -> Option<Row> {
         let blocks = self.blocks.to_list();
         (!blocks.is_empty()).then(|| (vec![prefix::BLOCKS], to_bytes(&blocks)))
+    }
+
+    fn flaw_row(&self) -> Option<Row> {
+        let flaws = self.flaws.to_list();
+        (!flaws.is_empty()).then(|| (vec![prefix::FLAWS], to_bytes(&flaws)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -353,6 +362,9 @@ impl Assembly {
                     farm.blocks.put(block, at);
                 }
             }
+            prefix::FLAWS => farm
+                .flaws
+                .restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
@@ -377,6 +389,7 @@ impl Assembly {
         for (block, at) in others.blocks.to_list() {
             farm.blocks.put(block, at);
         }
+        farm.flaws.restore(others.flaws.into_list());
     }
 
     /// The farm without its indexes, once every row was taken.

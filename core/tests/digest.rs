@@ -16,6 +16,7 @@ use tablao_core::{
     WorkerStatus,
     detail::{FrameDetail, JobDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, JobSource, Policy, Protocol, RemoteVerb, SleepSchedule},
+    event::{Finding, FrameWish, FramesVerified, frame_flags},
     kind::KINDS,
     request::{FrameReport, ImportedState, ImportedWorker, Regeneration, Report, Requeue},
 };
@@ -383,6 +384,29 @@ fn attempts(ride: &mut Ride) {
         key: frame(job, 1).key,
         hash: [4; 32],
         file: "frame_thumbnail.jpg".to_owned(),
+    });
+    // Somebody looked at it, and wants it anew.
+    ride.granted(&Request::FlagFrames {
+        findings: vec![Finding {
+            key: frame(job, 1).key,
+            publications: 1,
+            maker: None,
+            flags: frame_flags::EMPTY,
+            seen: None,
+            words: "it is empty".to_owned(),
+        }],
+        verified: Some(FramesVerified {
+            shot: frame(job, 1).key.shot,
+            job: Some(job),
+            looked_at: 1,
+            flawed: 1,
+        }),
+    });
+    ride.granted(&Request::WantFrames {
+        wish: FrameWish {
+            job: Some(job),
+            ..FrameWish::default()
+        },
     });
     // Stopped, given back, and queued again with a clean slate.
     ride.set_job(job, JobStatus::CancelRequested)

@@ -36,11 +36,13 @@ pub mod secrets;
 pub mod serve;
 pub mod setup;
 pub mod shaman;
+pub mod shot_videos;
 pub mod submission;
 pub mod task_logs;
 mod thumbnails;
 pub mod upkeep;
 pub mod variables;
+pub mod verify;
 pub mod view;
 pub mod whole;
 

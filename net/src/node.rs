@@ -36,9 +36,11 @@ use crate::{
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
+    shot_videos::ShotVideos,
     submission,
     task_logs::TaskLogs,
     variables::{Audience, Resolved},
+    verify::Verifications,
     view::View,
 };
 
@@ -98,6 +100,10 @@ pub struct Node {
     pub activities: Activities,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
+    /// Looks at the files of frames.
+    pub verifications: Verifications,
+    /// Makes small videos of shots.
+    pub videos: ShotVideos,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -177,6 +183,8 @@ impl Node {
             noting: Mutex::default(),
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
+            verifications: Verifications::default(),
+            videos: ShotVideos::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

@@ -127,6 +127,8 @@ impl ReadModel {
                 self.frames
                     .set_thumbnail(&facts.key, &named(&recorded.detail).name);
             }
+            // What is wrong with frames is a fact, and the farm has it.
+            Event::FrameFlagged(_) | Event::FramesWanted(_) | Event::FramesVerified(_) => {}
 
             Event::WorkerRegistered(facts) => {
                 let row = WorkerRow::registered(facts.worker, recorded.at, &recorded.detail);

@@ -17,6 +17,7 @@ mod journal_note;
 mod journal_retire;
 mod journal_upkeep;
 mod listing;
+mod managers;
 mod records;
 mod replay;
 mod settings;
@@ -49,7 +50,7 @@ pub(crate) enum Command {
     Tasks(tasks::Tasks),
     Workers(workers::Workers),
     Frames(frames::Frames),
-    Managers(frames::Managers),
+    Managers(managers::Managers),
     Journal(journal::Journal),
     Backup(backup::Backup),
     Restore(backup::Restore),

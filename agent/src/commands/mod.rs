@@ -16,6 +16,7 @@ mod publish_files;
 mod render;
 mod sequence;
 mod storage;
+mod verify;
 mod video;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "join-exr-tiles",
     "log-a-lot",
     "make-directory",
+    "make-thumbnail",
     "merge-exr",
     "move-directory",
     "move-out-of-way",
@@ -57,6 +59,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "remove-file",
     "remove-tree",
     "sleep",
+    "verify-frames",
 ];
 
 /// Commands that report a step for each frame when they are asked to count.
@@ -199,6 +202,8 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
         "frames-to-video" => video::frames_to_video(context, command).await,
         "make-directory" => files::make_directory(context, command),
         "move-directory" => files::move_directory(context, command),
+        "make-thumbnail" => verify::make_thumbnail(context, command).await,
+        "verify-frames" => verify::verify_frames(context, command).await,
         "copy-file" => files::copy_file(context, command),
         "publish-files" => publish_files::publish_files(context, command).await,
         "move-out-of-way" => storage::move_out_of_way(context, command),

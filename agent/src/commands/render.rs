@@ -13,13 +13,15 @@ use super::{Context, Ending, Failure, expect_success};
 use crate::blender::arguments::{CommandLine, Rewritten};
 use crate::blender::naming;
 use crate::blender::warm::{self, NotWarm, Request, Said, WarmPlan};
-use crate::frames::publish;
+use crate::frames::blend_hash::BlendHash;
 use crate::frames::staging::{Staging, StagingError};
+use crate::frames::{publish, renew};
 use crate::media::wants_thumbnails;
 use crate::outbox::Thumbnail;
 use crate::shell_words;
 use crate::wire::{Command, FailureClass, FrameReport};
 use tablao_pictures::blender_lines::{self as lines, BlenderLine};
+use tablao_pictures::whole;
 
 mod publisher;
 
@@ -95,7 +97,7 @@ async fn render(
             plan: &plan,
         };
         let way = Way::Warm(&request, &rewritten.args);
-        let mut done = published(context, staging, outputs, way, &mut accounted).await?;
+        let mut done = published(context, staging, outputs, blendfile, way, &mut accounted).await?;
         if done.result.is_ok() {
             done.publisher.publish_unannounced(&mut accounted).await?;
             context.go_on()?;
@@ -115,7 +117,7 @@ async fn render(
     let rewritten = left_to_do(&line, &staged, &found, &accounted);
     if rewritten.renders_left > 0 || line.renders.is_empty() {
         let way = Way::Cold(exe, &rewritten.args);
-        let mut done = published(context, staging, outputs, way, &mut accounted).await?;
+        let mut done = published(context, staging, outputs, blendfile, way, &mut accounted).await?;
         done.result?;
         done.publisher.publish_unannounced(&mut accounted).await?;
         context.go_on()?;
@@ -179,11 +181,12 @@ async fn published<'a>(
     context: &'a Context,
     staging: &'a Staging,
     outputs: &'a [Option<Output>],
+    blendfile: &str,
     way: Way<'_>,
     accounted: &mut Accounted,
 ) -> Result<Rendered<'a>, Ending> {
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let publisher = Publisher::new(context, staging, outputs);
+    let publisher = Publisher::new(context, staging, outputs, BlendHash::begin(blendfile));
     let mut observer = Observer::default();
     // The channel closes with `events`, which lives exactly as long as Blender renders.
     let running = async {
@@ -466,15 +469,29 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         Some(output.dir.join(&stem)).filter(|path| path.is_file())?
     };
     let content = publish::content(&place).ok()?;
+    if renew::makes_way(&context.assignment, frame, &content.hash) {
+        context.reporter.log(&format!(
+            "tablao: frame {frame} is rendered anew; {} makes way when it is done",
+            place.display()
+        ));
+        return None;
+    }
     context.reporter.log(&format!(
         "tablao: frame {frame} exists already: {}",
         place.display()
     ));
-    if let Err(error) = crate::frames::whole::check(&place) {
+    let mut flags = Vec::new();
+    if let Err(error) = whole::check(&place) {
         context.reporter.log(&format!(
-            "tablao: warning: {}: {error}; it is kept as it is, remove it to render the frame again",
+            "tablao: warning: {}: {error}; it is kept as it is, `tablao frames rerender` renders it again",
             place.display()
         ));
+        let flag = if content.size == 0 {
+            "empty"
+        } else {
+            "truncated"
+        };
+        flags.push(flag.to_owned());
     }
     Some(FrameReport {
         number: frame,
@@ -484,6 +501,7 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         hash: content.hash,
         outcome: "found".into(),
         rendered_at: content.written_at,
+        flags,
         ..FrameReport::default()
     })
 }

@@ -145,6 +145,7 @@ impl Farm {
         };
         self.unsettled.job_goes(&mut self.hash, &job);
         self.blocks.take_all_of(&job);
+        self.flaws.take_all_of(&mut self.hash, id);
         let gone = self.frames_last_published_by(id);
         self.unsettled
             .frames_go(&mut self.hash, &gone, &mut self.frames);

@@ -182,6 +182,10 @@ impl Farm {
             // History: the frame stays as it is.
             Event::FrameSkipped(_) => {}
             Event::ThumbnailStored(facts) => self.thumbnail_stored(facts),
+            Event::FrameFlagged(facts) => self.frame_flagged(facts),
+            Event::FramesWanted(facts) => self.frames_wanted(facts),
+            // History: what it found is said by the events before it.
+            Event::FramesVerified(_) => {}
 
             Event::WorkerRegistered(facts) => self.worker_registered(recorded, facts),
             Event::WorkerSignedOn(facts) => self.worker_signed_on(recorded, facts),

@@ -6,8 +6,9 @@ use crate::{
     entity::{Attempt, AttemptState, Frame},
     event::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
-        FailuresCleared, FramePublished, TasksChanged, ThumbnailStored,
+        FailuresCleared, FrameFlagged, FramePublished, FramesWanted, TasksChanged, ThumbnailStored,
     },
+    flaws::Flaw,
 };
 
 impl Farm {
@@ -197,5 +198,29 @@ impl Farm {
         self.unsettled
             .frame_changes(&mut self.hash, &event.key, &mut self.frames);
         self.frames.set_thumbnail(&event.key, event.hash);
+    }
+
+    pub(super) fn frame_flagged(&mut self, event: &FrameFlagged) {
+        let flaw = Flaw {
+            flags: event.to,
+            seen: event.seen,
+            wanted: (self.flaws.get(&event.key)).is_some_and(|flaw| flaw.wanted),
+            job: event.job,
+            task: event.task,
+        };
+        self.flaws.put(&mut self.hash, &event.key, flaw);
+    }
+
+    pub(super) fn frames_wanted(&mut self, event: &FramesWanted) {
+        for frame in &event.frames {
+            let flaw = Flaw {
+                flags: (self.flaws.get(&frame.key)).map_or(0, |flaw| flaw.flags),
+                seen: frame.seen,
+                wanted: event.wanted,
+                job: event.job,
+                task: frame.task,
+            };
+            self.flaws.put(&mut self.hash, &frame.key, flaw);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod control;
+mod frames;
 mod import;
 mod job;
 mod plan;
@@ -177,6 +178,10 @@ impl Farm {
             Request::StoreThumbnail { key, hash, file } => {
                 plan.store_thumbnail(key, *hash, file)?
             }
+            Request::FlagFrames { findings, verified } => {
+                plan.flag_frames(findings, verified.as_ref())?
+            }
+            Request::WantFrames { wish } => plan.want_frames(wish)?,
             Request::LapseAttempts { evidence } => plan.lapse_attempts(evidence),
             Request::LoseWorkers { evidence } => plan.lose_workers(evidence),
 

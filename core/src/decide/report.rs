@@ -10,7 +10,7 @@ use crate::{
     entity::{Attempt, AttemptState, FrameKey, Job, Protocol, Task},
     event::{
         AttemptOutcome, AttemptStarted, FailureClass, FramePublished, FrameSkipped, LateReport,
-        LateReportNoted, StepsAdvanced, ThumbnailStored, WorkerBlocked,
+        LateReportNoted, StepsAdvanced, ThumbnailStored, WorkerBlocked, frame_flags,
     },
     request::{FailureReport, FrameReport, Report},
 };
@@ -155,7 +155,9 @@ impl<'a> Plan<'a> {
         if already {
             return;
         }
-        if let Some(known) = &known {
+        if let Some(known) = &known
+            && !self.is_renewed(attempt, known, report)
+        {
             // The same attempt tells it again, or another one found it: it stays as it is.
             if known.hash == report.hash || report.found {
                 if known.attempt != attempt.id {
@@ -165,6 +167,9 @@ impl<'a> Plan<'a> {
                         task: attempt.task,
                         attempt: attempt.id,
                     });
+                }
+                if report.flags & frame_flags::FLAWS != 0 {
+                    self.note_flaws(attempt, report, "");
                 }
                 return;
             }
@@ -181,12 +186,13 @@ impl<'a> Plan<'a> {
                 render_ms: report.render_ms,
                 samples: report.samples,
                 peak_memory_bytes: report.peak_memory_bytes,
-                flags: report.flags,
+                flags: report.flags & !frame_flags::FLAWS,
                 found: report.found,
                 supersedes: known.map(|known| known.hash),
             },
             Detail::Frame(report.detail.clone()),
         );
+        self.after_publication(attempt, report);
     }
 
     fn failed(&mut self, job: &'a Job, task: &Task<'_>, attempt: &'a Attempt, report: &Report) {

@@ -53,6 +53,7 @@ const WISHES: &[(usize, Wish)] = &[
     (4, Wishes::expire_blocks),
     (8, Wishes::configure),
     (10, Wishes::thumbnail),
+    (10, Wishes::findings),
 ];
 
 type Wish = fn(&mut Wishes, &Farm, Timestamp) -> Option<Request>;

@@ -331,6 +331,32 @@ fn tasks() -> Vec<Event> {
             hash: [0xf2; 32],
         }
         .into(),
+        FrameFlagged {
+            key: key(),
+            job,
+            task,
+            from: frame_flags::BLACK,
+            to: frame_flags::EMPTY | frame_flags::TRUNCATED,
+            seen: Some([0xf3; 32]),
+        }
+        .into(),
+        FramesWanted {
+            job,
+            frames: vec![WantedFrame {
+                key: key(),
+                task,
+                seen: Some([0xf4; 32]),
+            }],
+            wanted: true,
+        }
+        .into(),
+        FramesVerified {
+            shot: key().shot,
+            job: Some(job),
+            looked_at: 1_000,
+            flawed: 5,
+        }
+        .into(),
     ]
 }
 

@@ -148,6 +148,8 @@ pub(crate) fn tell(
         }
         // Frames, schedules and what belongs to the control journal: the naive farm has none.
         Request::StoreThumbnail { .. }
+        | Request::FlagFrames { .. }
+        | Request::WantFrames { .. }
         | Request::OpenJournal { .. }
         | Request::SetWorkerSchedule { .. }
         | Request::ChangeTag { .. }

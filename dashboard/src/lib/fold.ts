@@ -35,6 +35,7 @@ export const EVENT_KINDS: readonly string[] = [
   ...["TasksChanged", "TaskPriorityChanged", "AttemptAssigned", "AttemptStarted", "StepsAdvanced"],
   ...["AttemptStopRequested", "AttemptEnded", "LateReportNoted", "WorkerBlocked", "WorkerUnblocked"],
   ...["FailuresCleared", "FrameRendered", "FramePublished", "FrameSkipped", "FrameFlagged"],
+  ...["FramesWanted", "FramesVerified"],
   ...["ThumbnailStored", "WorkerRegistered", "WorkerSignedOn", "WorkerStatusChanged"],
   ...["WorkerStatusRequested", "WorkerStatusRequestCleared", "WorkerTagsSet", "WorkerScheduleSet"],
   ...["WorkerLost", "WorkerQuarantined", "WorkerDeleted", "TagCreated", "TagChanged", "TagDeleted"],
@@ -48,6 +49,7 @@ const FRAME_KINDS: readonly string[] = [
   "FramePublished",
   "FrameSkipped",
   "FrameFlagged",
+  "FramesWanted",
   "ThumbnailStored",
 ];
 

@@ -176,6 +176,8 @@ impl Telling {
             | Event::LateReportNoted(_) => {}
             // The newest picture is told of when it is there to be fetched.
             Event::FramePublished(_) | Event::FrameSkipped(_) | Event::ThumbnailStored(_) => {}
+            // Flamenco knows nothing of what is wrong with a frame.
+            Event::FrameFlagged(_) | Event::FramesWanted(_) | Event::FramesVerified(_) => {}
             // A worker that made itself known signs on next; a schedule shows when it is applied.
             Event::WorkerRegistered(_) | Event::WorkerScheduleSet(_) => {}
             // Between Managers, and about journals.

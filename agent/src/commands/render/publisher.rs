@@ -15,7 +15,9 @@ use tablao_pictures::blender_lines as lines;
 
 use crate::blender::naming;
 use crate::commands::{Context, Ending};
+use crate::frames::blend_hash::BlendHash;
 use crate::frames::publish::{self, Content, Named};
+use crate::frames::renew;
 use crate::frames::staging::Staging;
 use crate::outbox::{Entry, Publishing, Seq};
 use crate::wire::FrameReport;
@@ -62,6 +64,7 @@ pub(super) struct Publisher<'a> {
     staging: &'a Staging,
     outputs: &'a [Option<Output>],
     version: Option<String>,
+    blend: BlendHash,
     /// When the frame being rendered began, for a Blender that does not tell its time.
     frame_began: Instant,
     /// Intents whose outcome is not yet durable in a report.
@@ -73,12 +76,14 @@ impl<'a> Publisher<'a> {
         context: &'a Context,
         staging: &'a Staging,
         outputs: &'a [Option<Output>],
+        blend: BlendHash,
     ) -> Self {
         Self {
             context,
             staging,
             outputs,
             version: None,
+            blend,
             frame_began: Instant::now(),
             intents: Vec::new(),
         }
@@ -224,6 +229,7 @@ impl<'a> Publisher<'a> {
         let number = recognised.as_ref().map(|known| known.frame);
         let number = number.or(file.status.frame);
         let mut report = self.report_of(&place, &content, file, render_ms);
+        report.blend_hash = self.blend.get().await;
         report.number = number.unwrap_or(0);
         report.view = recognised.map(|known| known.view).unwrap_or_default();
         report.outcome = "published".into();
@@ -241,24 +247,37 @@ impl<'a> Publisher<'a> {
         // The last look at the fence: after this line the frame is ours to publish.
         self.context.is_ours().await?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);
+        let makes_way = number.and_then(|number| renew::hash_of(&self.context.assignment, number));
         let named = blocking(move || {
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            publish::give_name(&path, &target, overwrite)
+            let aside = match makes_way {
+                Some(hash) => renew::set_aside(&target, &hash)?,
+                None => None,
+            };
+            let named = publish::give_name(&path, &target, overwrite)?;
+            Ok::<_, std::io::Error>((named, aside))
         })
         .await;
+        if let Ok((_, Some(aside))) = &named {
+            self.context.reporter.log(&format!(
+                "tablao: the former {} is kept as {}",
+                place.display(),
+                aside.display()
+            ));
+        }
         match named {
             Err(error) => {
                 self.problem(accounted, &place, &error);
                 return Ok(None);
             }
-            Ok(Named::Published { note }) => {
+            Ok((Named::Published { note }, _)) => {
                 if let Some(note) = note {
                     self.context.reporter.log(&note);
                 }
             }
-            Ok(Named::Taken) => self.keep_existing(&place, &mut report).await,
+            Ok((Named::Taken, _)) => self.keep_existing(&place, &mut report).await,
         }
         match number {
             Some(number) => {

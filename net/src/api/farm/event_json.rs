@@ -159,6 +159,21 @@ impl Concerns {
             Event::FramePublished(facts) => Self::attempt(facts.job, facts.task, facts.attempt),
             Event::FrameSkipped(facts) => Self::attempt(facts.job, facts.task, facts.attempt),
             Event::ThumbnailStored(facts) => Self::job(facts.job),
+            Event::FrameFlagged(facts) => Self {
+                task: Some(facts.task),
+                ..Self::job(facts.job)
+            },
+            Event::FramesWanted(facts) => {
+                let tasks = facts.frames.iter().map(|frame| (frame.task, frame.task));
+                let mut tasks: Vec<(u32, u32)> = tasks.collect();
+                tasks.sort_unstable();
+                tasks.dedup();
+                Self::tasks(facts.job, tasks)
+            }
+            Event::FramesVerified(facts) => Self {
+                job: facts.job,
+                ..Self::default()
+            },
             Event::WorkerBlocked(facts) => Self {
                 worker: Some(facts.worker),
                 ..Self::job(facts.job)

@@ -65,11 +65,17 @@ pub(super) struct Frame {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     blender_version: String,
+    /// BLAKE3 of the blend file that it was rendered from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    blend_hash: Option<String>,
     /// Address of its thumbnail.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     thumbnail: Option<String>,
-    /// `unfenced`: left where a script put it. `found`: the file was there before.
+    /// `unfenced`: left where a script put it. `found`: the file was there before. What is wrong
+    /// with it: `missing`, `empty`, `truncated`, `black`, `changed`, `wrong_size`. `wanted`: it is
+    /// to be rendered anew.
     flags: Vec<&'static str>,
 }
 
@@ -88,6 +94,7 @@ impl Frame {
         let key = &row.key;
         let unfenced = (row.flags & frame_flags::UNFENCED != 0).then_some("unfenced");
         let found = row.found.then_some("found");
+        let wanted = row.wanted.then_some("wanted");
         Self {
             id: frame_id(key),
             job: row.job.to_string(),
@@ -108,7 +115,13 @@ impl Frame {
             peak_memory_bytes: row.peak_memory_bytes,
             blender_version: row.detail.blender_version.clone(),
             thumbnail: thumbnail(row),
-            flags: unfenced.into_iter().chain(found).collect(),
+            blend_hash: (row.detail.blend_hash)
+                .map(|hash| blake3::Hash::from_bytes(hash).to_string()),
+            flags: (unfenced.into_iter())
+                .chain(found)
+                .chain(frame_flags::names(row.flaws))
+                .chain(wanted)
+                .collect(),
         }
     }
 }
@@ -133,6 +146,8 @@ pub(super) struct FramesQuery {
     shot: Option<String>,
     /// Published last by this task.
     task: Option<String>,
+    /// With one of these flags, separated by commas; `any`: with something wrong.
+    flag: Option<String>,
     /// `shot` (by shot and number, if not said) or `newest` (last published first).
     order: Option<Order>,
     /// Items on a page, 1 to 1000; 100 if not said.
@@ -153,12 +168,59 @@ struct Filter {
     job: Option<JobId>,
     shot: Option<ShotId>,
     task: Option<TaskId>,
+    flag: Option<Flags>,
+}
+
+/// Flags of which a frame is to have one.
+#[derive(Clone, Copy)]
+struct Flags {
+    flaws: u16,
+    unfenced: bool,
+    found: bool,
+    wanted: bool,
+}
+
+impl Flags {
+    fn of(text: &str) -> Result<Self, Problem> {
+        let mut flags = Self {
+            flaws: 0,
+            unfenced: false,
+            found: false,
+            wanted: false,
+        };
+        for name in text.split(',') {
+            match (name, frame_flags::of_name(name)) {
+                (_, Some(flaw)) => flags.flaws |= flaw,
+                ("any", _) => flags.flaws |= frame_flags::FLAWS,
+                ("unfenced", _) => flags.unfenced = true,
+                ("found", _) => flags.found = true,
+                ("wanted", _) => flags.wanted = true,
+                _ => {
+                    let detail = format!("flag: there is no flag {name:?}");
+                    return Err(Problem::new(ProblemKind::BadQuery, detail));
+                }
+            }
+        }
+        Ok(flags)
+    }
+
+    fn are_on(self, row: &FrameRow) -> bool {
+        row.flaws & self.flaws != 0
+            || self.unfenced && row.flags & frame_flags::UNFENCED != 0
+            || self.found && row.found
+            || self.wanted && row.wanted
+    }
 }
 
 impl Filter {
     /// The frames of one site, by shot and number, through the narrowest index there is.
     fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = FrameRow> + 'a> {
-        let Self { job, shot, task } = *self;
+        let Self {
+            job,
+            shot,
+            task,
+            flag,
+        } = *self;
         let job_of_task =
             task.and_then(|task| model.task(task).map(|view| view.job.state.facts.job));
         let frames: Box<dyn Iterator<Item = FrameRow> + 'a> = match (job.or(job_of_task), shot) {
@@ -170,11 +232,12 @@ impl Filter {
             job.is_none_or(|job| row.job == job)
                 && shot.is_none_or(|shot| row.key.shot == shot)
                 && task.is_none_or(|task| row.task == task)
+                && flag.is_none_or(|flags| flags.are_on(row))
         }))
     }
 
     fn is_empty(&self) -> bool {
-        self.job.is_none() && self.shot.is_none() && self.task.is_none()
+        self.job.is_none() && self.shot.is_none() && self.task.is_none() && self.flag.is_none()
     }
 }
 
@@ -248,6 +311,7 @@ pub(super) async fn list(
         job: id_of("job", query.job.as_deref())?,
         shot: id_of("shot", query.shot.as_deref())?,
         task: id_of("task", query.task.as_deref())?,
+        flag: query.flag.as_deref().map(Flags::of).transpose()?,
     };
     let cursor = query.cursor.as_deref();
     let whole = seen.read();

@@ -9,8 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frames, jobs, logs, managers, regenerate, requeue, shots, state,
-    tasks, worker, workers,
+    attempts, deletion, events, frame_care, frames, jobs, logs, managers, preview, regenerate,
+    requeue, shots, state, tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
@@ -42,6 +42,11 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(frames::list))
         .routes(routes!(shots::list))
         .routes(routes!(frames::of_shot))
+        .routes(routes!(preview::preview))
+        .routes(routes!(frame_care::verify_shot))
+        .routes(routes!(frame_care::verify_job))
+        .routes(routes!(frame_care::rerender_shot))
+        .routes(routes!(frame_care::rerender_job))
         .routes(routes!(managers::list))
         .routes(routes!(state::digest))
         .routes(routes!(state::segments))

@@ -38,6 +38,9 @@ pub(super) enum ProblemKind {
     NotYet,
     NotRetained,
     Unreadable,
+    NoPreview,
+    NoFfmpeg,
+    Busy,
 }
 
 /// What a kind of problem is the same in each time.
@@ -185,6 +188,24 @@ impl ProblemKind {
                 S::GONE,
                 "The journal no longer reaches back so far",
                 "ask for a later moment; `tablao journal info` says where the journals begin",
+            ),
+            Self::NoPreview => row(
+                "no-preview",
+                S::NOT_FOUND,
+                "There is nothing to be seen yet",
+                "ask again when frames of the shot have been rendered",
+            ),
+            Self::NoFfmpeg => row(
+                "no-ffmpeg",
+                S::NOT_IMPLEMENTED,
+                "Videos cannot be made here",
+                "install FFmpeg on the Manager's machine, or name it in the variable `ffmpeg` of tablao.toml; the flip-book needs none",
+            ),
+            Self::Busy => row(
+                "busy",
+                S::SERVICE_UNAVAILABLE,
+                "Others are being served first",
+                "ask again in some seconds",
             ),
             Self::Unreadable => row(
                 "unreadable",

@@ -46,6 +46,28 @@ struct Extension {
     thumbnails: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     frames: String,
+    /// Frames that are rendered though they have files, which make way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rerender: Vec<RerenderedFrame>,
+}
+
+#[derive(Serialize)]
+struct RerenderedFrame {
+    number: i32,
+    /// BLAKE3 of the file that is to make way; any other is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+}
+
+/// What a task is to render anew.
+fn rerender(farm: &Farm, job: JobId, task: u32) -> Vec<RerenderedFrame> {
+    let wanted = farm.flaws().wanted_of(job, task);
+    wanted
+        .map(|(key, flaw)| RerenderedFrame {
+            number: key.number,
+            hash: (flaw.seen).map(|hash| blake3::Hash::from_bytes(hash).to_string()),
+        })
+        .collect()
 }
 
 /// The frames of a task that were published since what it had rendered was discarded.
@@ -96,6 +118,7 @@ impl AssignedTask {
                 fresh: fresh_frames(model.farm(), &view).ranges().to_vec(),
                 thumbnails: "upload",
                 frames: view.task.frames.to_string(),
+                rerender: rerender(model.farm(), facts.job, view.task.number),
             });
             let texts = view.texts();
             let assigned = Self {

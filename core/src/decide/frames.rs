@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Deciding what is wrong with frames, and that some are rendered anew.
+//!
+//! A frame is rendered anew by its own task: the task is queued again, and its worker is told
+//! which of the task's files have to make way. All other files of the task stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Answer, Plan, job::is_whole};
+use crate::{
+    Detail, JobId, Refusal, TaskStatus,
+    entity::{Attempt, Frame, FrameKey, Job},
+    event::{
+        FailuresCleared, Finding, FrameFlagged, FrameWish, FramesVerified, FramesWanted,
+        StepsChange, StopCause, TasksChanged, WantedFrame, frame_flags,
+    },
+    flaws::Flaw,
+    machine::task_wish_allowed,
+    request::FrameReport,
+};
+
+type Decision = Result<Answer, Refusal>;
+
+/// Inclusive ranges out of ascending numbers.
+fn ranges_of(numbers: impl IntoIterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    ranges
+}
+
+impl<'a> Plan<'a> {
+    /// Notes what is wrong with frames that were looked at.
+    pub(super) fn flag_frames(
+        &mut self,
+        findings: &[Finding],
+        verified: Option<&FramesVerified>,
+    ) -> Decision {
+        let mut seen = BTreeSet::new();
+        for finding in findings {
+            let frame = self.farm.frames.get(&finding.key);
+            let publications = frame.as_ref().map_or(0, |frame| frame.publications);
+            if publications != finding.publications || !seen.insert(&finding.key) {
+                continue;
+            }
+            let known = frame.map(|frame| (frame.job, frame.task));
+            let is_there = |&(job, task): &(JobId, u32)| {
+                let job = self.farm.jobs.get(&job);
+                job.is_some_and(|job| (task as usize) < job.tasks.len())
+            };
+            let Some(maker) = known.or(finding.maker.filter(is_there)) else {
+                continue;
+            };
+            let flags = finding.flags & frame_flags::FLAWS;
+            self.flag(&finding.key, maker, flags, finding.seen, &finding.words);
+        }
+        if let Some(verified) = verified {
+            self.emit(verified.clone());
+        }
+        Ok(Answer::Done)
+    }
+
+    fn flag(
+        &mut self,
+        key: &FrameKey,
+        (job, task): (JobId, u32),
+        to: u16,
+        seen: Option<[u8; 32]>,
+        words: &str,
+    ) {
+        let from = self.farm.flaws.get(key).map_or(0, |flaw| flaw.flags);
+        if from != to {
+            self.emit_with(
+                FrameFlagged {
+                    key: key.clone(),
+                    job,
+                    task,
+                    from,
+                    to,
+                    seen,
+                },
+                Detail::reason(words),
+            );
+        }
+    }
+
+    /// A frame that something was known to be wrong with, or that was wanted, is told of. Whether
+    /// it counts as published anew, though the same content may have been published before.
+    pub(super) fn is_renewed(
+        &self,
+        attempt: &Attempt,
+        known: &Frame,
+        report: &FrameReport,
+    ) -> bool {
+        let Some(flaw) = self.farm.flaws.get(&report.key) else {
+            return false;
+        };
+        if known.attempt == attempt.id {
+            return false;
+        }
+        // A file that was found where one was to make way was put there by somebody meanwhile.
+        !report.found || flaw.wanted && flaw.seen != Some(report.hash)
+    }
+
+    /// After a publication: what was wrong with the frame's former file is over, and the worker
+    /// may have found something wrong with this one.
+    pub(super) fn after_publication(&mut self, attempt: &Attempt, report: &FrameReport) {
+        let key = &report.key;
+        self.note_flaws(attempt, report, "its worker published it anew");
+        let wanted = |flaw: &Flaw| flaw.wanted.then_some((flaw.job, flaw.task, flaw.seen));
+        if let Some((job, task, seen)) = self.farm.flaws.get(key).and_then(wanted) {
+            let frame = WantedFrame {
+                key: key.clone(),
+                task,
+                seen,
+            };
+            let event = FramesWanted {
+                job,
+                frames: vec![frame],
+                wanted: false,
+            };
+            self.emit_with(event, Detail::reason("published anew"));
+        }
+    }
+
+    /// What the worker itself says is wrong with a frame.
+    pub(super) fn note_flaws(&mut self, attempt: &Attempt, report: &FrameReport, else_words: &str) {
+        let flags = report.flags & frame_flags::FLAWS;
+        let words = if flags == 0 {
+            else_words
+        } else {
+            "its worker found so"
+        };
+        let maker = (attempt.job, attempt.task);
+        self.flag(&report.key, maker, flags, Some(report.hash), words);
+    }
+
+    /// Lets frames be rendered anew by their tasks.
+    pub(super) fn want_frames(&mut self, wish: &FrameWish) -> Decision {
+        let mut chosen: BTreeMap<JobId, Vec<WantedFrame>> = BTreeMap::new();
+        for (key, job, task, seen) in self.chosen(wish)? {
+            let frame = WantedFrame { key, task, seen };
+            chosen.entry(job).or_default().push(frame);
+        }
+        for (id, mut frames) in chosen {
+            let Some(job) = self.farm.jobs.get(&id) else {
+                continue;
+            };
+            frames.retain(|frame| {
+                let task = job.tasks.get(frame.task as usize);
+                task.is_some_and(|task| !task.retired)
+            });
+            if frames.is_empty() || job.state.delete_marked.is_some() || !is_whole(job) {
+                continue;
+            }
+            let tasks: BTreeSet<u32> = frames.iter().map(|frame| frame.task).collect();
+            self.emit_with(
+                FramesWanted {
+                    job: id,
+                    frames,
+                    wanted: true,
+                },
+                Detail::reason(wish.reason.as_str()),
+            );
+            self.run_again(job, &tasks, &wish.reason);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The frames that a wish means, each with who made it and the file that is to make way.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a row that lives between two functions"
+    )]
+    fn chosen(
+        &self,
+        wish: &FrameWish,
+    ) -> Result<Vec<(FrameKey, JobId, u32, Option<[u8; 32]>)>, Refusal> {
+        let (frames, flaws) = (&self.farm.frames, &self.farm.flaws);
+        let mask = if wish.flags == 0 {
+            frame_flags::FLAWS
+        } else {
+            wish.flags
+        };
+        let mut chosen = Vec::new();
+        if wish.keys.is_empty() {
+            let meant = flaws.iter().filter(|(key, flaw)| {
+                flaw.flags & mask != 0
+                    && !flaw.wanted
+                    && wish.job.is_none_or(|job| flaw.job == job)
+                    && wish.shot.is_none_or(|shot| key.shot == shot)
+            });
+            chosen.extend(meant.map(|(key, flaw)| (key.clone(), flaw.job, flaw.task, flaw.seen)));
+            return Ok(chosen);
+        }
+        let keys: BTreeSet<&FrameKey> = wish.keys.iter().collect();
+        for key in keys {
+            match (flaws.get(key), frames.get(key)) {
+                (Some(flaw), _) if flaw.wanted => {}
+                (Some(flaw), _) => chosen.push((key.clone(), flaw.job, flaw.task, flaw.seen)),
+                (None, Some(frame)) => {
+                    chosen.push((key.clone(), frame.job, frame.task, Some(frame.hash)));
+                }
+                (None, None) => return Err(Refusal::UnknownFrame { number: key.number }),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Queues tasks of a job again, and no others: those at rest at once, those that run as soon
+    /// as their workers have stopped.
+    pub(super) fn run_again(&mut self, job: &'a Job, tasks: &BTreeSet<u32>, reason: &str) {
+        let id = job.state.facts.job;
+        let mut at_rest: BTreeMap<TaskStatus, Vec<u32>> = BTreeMap::new();
+        let mut failed = Vec::new();
+        for &number in tasks {
+            let task = job.tasks.at(number);
+            if let Some(attempt) = task.attempt {
+                let attempt = &self.farm.attempts[&attempt];
+                if attempt.stop.is_none() {
+                    self.stop(attempt, StopCause::TaskRequeued, reason);
+                }
+            } else if task_wish_allowed(task.status, TaskStatus::Queued) {
+                at_rest.entry(task.status).or_default().push(number);
+            }
+            if !task.failed_by.is_empty() {
+                failed.push(number);
+            }
+        }
+        let has_moved = !at_rest.is_empty();
+        for (from, numbers) in at_rest {
+            let view = self.view(id);
+            let count = u32::try_from(numbers.len()).expect("a job has no more tasks than numbers");
+            view.counts.shift(from, TaskStatus::Queued, count);
+            for &number in &numbers {
+                view.changed.insert(number, TaskStatus::Queued);
+            }
+            self.emit_with(
+                TasksChanged {
+                    job: id,
+                    ranges: ranges_of(numbers),
+                    from,
+                    to: TaskStatus::Queued,
+                    steps: StepsChange::Zero,
+                },
+                Detail::reason(reason),
+            );
+        }
+        if !failed.is_empty() {
+            self.emit(FailuresCleared {
+                job: id,
+                ranges: ranges_of(failed),
+            });
+        }
+        if has_moved && self.view(id).status.is_terminal() {
+            self.note_status(job, crate::JobStatus::Queued, reason);
+        }
+    }
+}
