@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{backup_name, exists, fail, rename, say};
 use super::made::{InTheWay, Maker, blocking};
-use super::parameters::Parameters;
+use super::parameters::{ParameterError, Parameters};
 use super::{Context, Ending, Failure};
 use crate::frames::publish::{self, Named};
 use crate::wire::Command;
@@ -17,7 +17,7 @@ use crate::wire::Command;
 /// Removes a folder with everything in it; one that is not there is fine.
 pub(super) async fn remove_tree(context: &Context, command: &Command) -> Result<(), Ending> {
     let parameters = Parameters::of(command);
-    let path = PathBuf::from(parameters.filled_string("path")?);
+    let path = absolute(&parameters)?.to_owned();
     if !exists(&path) {
         let line = format!("remove-tree: {} is not there", path.display());
         say(context, line);
@@ -33,10 +33,20 @@ pub(super) async fn remove_tree(context: &Context, command: &Command) -> Result<
     removed.map_err(|error| fail(context, "remove-tree", &error))
 }
 
+/// The parameter `path`. A relative one would mean another place on each worker.
+fn absolute<'a>(parameters: &Parameters<'a>) -> Result<&'a Path, ParameterError> {
+    let path = Path::new(parameters.filled_string("path")?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(parameters.invalid("path", "it must be an absolute path"))
+    }
+}
+
 /// Removes one file; one that is not there is fine.
 pub(super) fn remove_file(context: &Context, command: &Command) -> Result<(), Ending> {
     let parameters = Parameters::of(command);
-    let path = Path::new(parameters.filled_string("path")?);
+    let path = absolute(&parameters)?;
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let line = format!("remove-file: {} is not there", path.display());
