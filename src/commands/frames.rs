@@ -4,7 +4,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::listing::{Client, Listing, filters};
+use super::listing::{Client, Listing, OfJob, filters};
 use crate::{
     client,
     exit::{Code, Exit},
@@ -49,12 +49,11 @@ enum FramesVerb {
         /// Only this job's.
         #[arg(long, value_name = "JOB")]
         job: Option<String>,
-        /// Only this shot's.
-        #[arg(long, value_name = "SHOT")]
-        shot: Option<String>,
         /// Only this task's.
         #[arg(long, value_name = "TASK")]
         task: Option<String>,
+        #[command(flatten)]
+        of_job: OfJob,
         /// The last rendered first.
         #[arg(long)]
         newest: bool,
@@ -68,17 +67,17 @@ impl Frames {
         let client = self.client;
         let FramesVerb::List {
             job,
-            shot,
             task,
+            of_job,
             newest,
             listing,
         } = self.verb;
-        let filters = filters([
+        let mut filters = filters([
             ("job", job),
-            ("shot", shot),
             ("task", task),
             ("order", newest.then(|| "newest".to_owned())),
         ]);
+        of_job.add_to(&mut filters);
         client::block_on(client.list("/api/farm/v1/frames", filters, &listing, FRAME_COLUMNS))
     }
 }

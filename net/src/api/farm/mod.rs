@@ -12,6 +12,7 @@ mod etag;
 mod event_json;
 mod events;
 pub(crate) mod feed;
+mod filter;
 mod frames;
 mod jobs;
 mod logs;
