@@ -2,7 +2,13 @@
 //! Regeneration and requeueing on a real farm whose Worker renders with the Blender on PATH: which
 //! tasks ran is read from the events, what became of the frames from their files.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -25,7 +31,7 @@ function compileJob(job) {
         task.addCommand(author.Command("blender-render", {
             exe: "{blender}", exeArgs: "{blenderArgs}", argsBefore: [], blendfile: settings.blendfile,
             args: ["--python-expr", "import bpy; bpy.context.scene.cycles.samples = " + settings.samples,
-                "--render-output", path.join(settings.output, "######"), "--render-format", "PNG",
+                "--render-output", path.join(settings.output, '######'), "--render-format", "PNG",
                 "--render-frame", frame],
         }, 1));
         sum.addDependency(task);
@@ -49,11 +55,30 @@ bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
 
 fn make_scene(path: &Path) {
     let made = Command::new("blender")
-        .args(["-b", "--factory-startup", "--python-exit-code", "1", "--python-expr", SCENE, "--"])
+        .args([
+            "-b",
+            "--factory-startup",
+            "--python-exit-code",
+            "1",
+            "--python-expr",
+            SCENE,
+            "--",
+        ])
         .arg(path)
         .output()
         .expect("blender is on PATH; make setup-test installs it");
     assert!(made.status.success() && path.exists(), "{made:?}");
+}
+
+/// What the farm answers at an address.
+fn get(url: &str, path: &str) -> Value {
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 struct Shot {
@@ -74,13 +99,10 @@ impl Shot {
         self.farm.run(&arguments).ended(0).json()
     }
 
-    /// Numbers of the last records: what comes later is what ran because of a change.
+    /// Names of the tasks that were handed out so far, in order.
     fn assigned(&self) -> Vec<String> {
-        let told = Command::new("curl")
-            .args(["-s", &format!("{}/api/farm/v1/events?limit=1000&job={}", self.farm.url, self.job)])
-            .output()
-            .expect("curl is there");
-        let events: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+        let path = format!("/api/farm/v1/events?limit=1000&job={}", self.job);
+        let events = get(&self.farm.url, &path);
         let tasks = self.names();
         let events = events["items"].as_array().unwrap().iter();
         let assigned = events.filter(|event| event["kind"] == "AttemptAssigned");
@@ -105,7 +127,9 @@ impl Shot {
     /// Content of each frame's file.
     fn frames(&self) -> BTreeMap<String, Vec<u8>> {
         let files = std::fs::read_dir(&self.output).unwrap();
-        let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let files = files
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file());
         files
             .map(|path| {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -134,8 +158,16 @@ fn real_frames_are_rendered_anew_where_they_have_to() {
     let output = folder.path().join("frames");
     let farm = Farm::start_with(1, |data| Shot::put_script(data, "one"));
     let submitted = farm.run(&[
-        "submit", "--type", "shot", "--set", "frames=1-2", "--meta", "sequence=010",
-        "--set", &format!("output={}", output.display()), blend.to_str().unwrap(),
+        "submit",
+        "--type",
+        "shot",
+        "--set",
+        "frames=1-2",
+        "--meta",
+        "sequence=010",
+        "--set",
+        &format!("output={}", output.display()),
+        blend.to_str().unwrap(),
     ]);
     let job = submitted.ended(0).out.trim().to_owned();
     farm.run(&["jobs", "wait", &job]).ended(0);
@@ -147,18 +179,43 @@ fn real_frames_are_rendered_anew_where_they_have_to() {
     let preview = shot.read(&["jobs", "regenerate", job, "--set", "samples=9", "--preview"]);
     assert_eq!(preview["changed"]["count"], 3);
     let etag = preview["etag"].as_str().unwrap();
-    let stale = ["jobs", "regenerate", job, "--set", "samples=7", "--if-match", etag];
+    let stale = [
+        "jobs",
+        "regenerate",
+        job,
+        "--set",
+        "samples=7",
+        "--if-match",
+        etag,
+    ];
     shot.farm.run(&stale).ended(5).says(&["since the preview"]);
-    let ran = shot.ran(&["jobs", "regenerate", job, "--set", "samples=9", "--if-match", etag]);
+    let ran = shot.ran(&[
+        "jobs",
+        "regenerate",
+        job,
+        "--set",
+        "samples=9",
+        "--if-match",
+        etag,
+    ]);
     assert_eq!(ran, ["render-1", "render-2", "sum"]);
     let second = shot.frames();
-    assert_eq!(second.len(), 2, "the same names, and nothing beside them: {:?}", second.keys());
+    assert_eq!(
+        second.len(),
+        2,
+        "the same names, and nothing beside them: {:?}",
+        second.keys()
+    );
     assert!(second.iter().all(|(name, content)| first[name] != *content));
 
     let ran = shot.ran(&["jobs", "regenerate", job, "--set", "frames=2-3"]);
     assert_eq!(ran, ["render-3", "sum"]);
     let third = shot.frames();
-    assert_eq!(third.len(), 3, "what vanished from the job stays on the disk");
+    assert_eq!(
+        third.len(),
+        3,
+        "what vanished from the job stays on the disk"
+    );
     assert!(second.iter().all(|(name, content)| third[name] == *content));
 
     Shot::put_script(&shot.farm.data(), "two");
@@ -168,17 +225,39 @@ fn real_frames_are_rendered_anew_where_they_have_to() {
 
     // What this worker rendered is no good: the same frames again, from the first to the last.
     let worker = shot.read(&["workers", "list"])["items"][0]["name"].clone();
-    let by_worker = ["jobs", "requeue", job, "--by-worker", worker.as_str().unwrap()];
+    let by_worker = [
+        "jobs",
+        "requeue",
+        job,
+        "--by-worker",
+        worker.as_str().unwrap(),
+    ];
     let rendered = |path: &[&str]| shot.read(path)["items"].as_array().unwrap().clone();
     let before = rendered(&["frames", "list", "--job", job]);
     assert_eq!(shot.ran(&by_worker), ["render-2", "render-3", "sum"]);
     let after = rendered(&["frames", "list", "--job", job]);
     assert_eq!((before.len(), after.len()), (3, 3));
     let task = rendered(&["tasks", "list", job, "--name", "render-3"]);
-    assert_eq!(shot.ran(&["tasks", "requeue", task[0]["id"].as_str().unwrap(), "--with-dependants"]),
-        ["render-3", "sum"]);
+    assert_eq!(
+        shot.ran(&[
+            "tasks",
+            "requeue",
+            task[0]["id"].as_str().unwrap(),
+            "--with-dependants"
+        ]),
+        ["render-3", "sum"]
+    );
 
-    assert_eq!(rendered(&["jobs", "list", "--meta", "sequence=010"]).len(), 1);
-    assert_eq!(rendered(&["jobs", "list", "--meta", "sequence=020"]).len(), 0);
-    assert_eq!(rendered(&["tasks", "list", job, "--retired"]).len(), 3 + 2 + 1);
+    assert_eq!(
+        rendered(&["jobs", "list", "--meta", "sequence=010"]).len(),
+        1
+    );
+    assert_eq!(
+        rendered(&["jobs", "list", "--meta", "sequence=020"]).len(),
+        0
+    );
+    assert_eq!(
+        rendered(&["tasks", "list", job, "--retired"]).len(),
+        3 + 2 + 1
+    );
 }
