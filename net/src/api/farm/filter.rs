@@ -134,7 +134,7 @@ impl Filter {
             let detail = format!("status: unknown status {text:?}; known are {known}");
             Err(Problem::new(ProblemKind::BadQuery, detail))
         };
-        let statuses = given
+        let statuses: Option<Result<Vec<String>, Problem>> = given
             .status
             .map(|text| text.split(',').map(status).collect());
         let owned = |text: Option<&str>| text.map(str::to_owned);

@@ -194,7 +194,7 @@ impl Wish {
                 (None, None, Some(jobs)) => {
                     let jobs = jobs.clone().into_iter();
                     (
-                        Box::new(jobs.flat_map(|job| model.frames_of_job(job))),
+                        Box::new(jobs.flat_map(move |job| model.frames_of_job(job))),
                         false,
                     )
                 }
