@@ -259,6 +259,12 @@ impl Tasks {
             .map(|(&number, &attempt)| (number, attempt))
     }
 
+    /// The workers of those tasks that somebody ran, in order of the tasks.
+    pub fn last_workers(&self) -> impl Iterator<Item = WorkerId> {
+        let ran = (self.states()).filter(|state| state.has(flag::HAS_LAST_WORKER));
+        ran.map(|state| state.last_worker)
+    }
+
     /// The tasks that some worker failed, and by whom.
     pub fn failed(&self) -> impl Iterator<Item = (u32, &[WorkerId])> {
         (self.failed_by.iter()).map(|(&number, workers)| (number, workers.as_slice()))

@@ -27,6 +27,7 @@ impl ReadModel {
         let before = self.steps(touched.as_ref());
         let purged = self.shots_of_purged(&recorded.event);
         let former = self.former_publisher(&recorded.event);
+        self.note_worker(&recorded.event);
         self.farm.apply(recorded);
         if let Some(touched) = touched {
             self.tasks_touched(recorded, &touched, before);
@@ -259,6 +260,16 @@ impl ReadModel {
         }
     }
 
+    /// A task is about to be handed to somebody.
+    fn note_worker(&mut self, event: &Event) {
+        if let Event::AttemptAssigned(facts) = event
+            && let Some(job) = self.farm.jobs().get(&facts.job)
+            && let Some(task) = job.tasks.get(facts.task as usize)
+        {
+            self.worked.turn(facts.job, task.last_worker, facts.worker);
+        }
+    }
+
     /// The job that published a frame last which is about to be published.
     fn former_publisher(&self, event: &Event) -> Option<JobId> {
         match event {
@@ -272,6 +283,7 @@ impl ReadModel {
             self.order.remove(&row.sequence);
         }
         self.tasks.remove(&id);
+        self.worked.forget(id);
         if let Some((shot, touched)) = shots {
             self.frames.purge_job(&self.farm, shot, &touched);
         }
@@ -288,6 +300,7 @@ impl ReadModel {
         let Some(job) = self.farm.jobs().get(&event.job) else {
             return;
         };
+        self.worked.recount(event.job, job);
         for (worker, ranges) in &event.last_workers {
             let last = ranges.iter().map(|&(_, last)| last).max();
             let task = last.and_then(|number| job.tasks.get(number as usize));

@@ -17,6 +17,7 @@ use crate::{
     frames::{FrameRow, Frames, ShotRow},
     jobs::{JobRow, JobTasks, TaskView},
     task_texts::TextCache,
+    worked::Worked,
     workers::{TagRow, WorkerRow},
 };
 
@@ -31,6 +32,8 @@ pub struct ReadModel {
     pub(crate) frames: Frames,
     /// Workers that ran attempts.
     pub(crate) crew: Crew,
+    /// Who ran tasks of which job last.
+    pub(crate) worked: Worked,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
     pub(crate) tags: BTreeMap<TagId, TagRow>,
     pub(crate) managers: BTreeMap<ManagerId, ManagerRow>,
@@ -108,6 +111,11 @@ impl ReadModel {
             Some(tasks.attempts.of_task(&self.crew, &job, task.number))
         });
         found.unwrap_or_default()
+    }
+
+    /// The worker ran some task of the job last.
+    pub fn ran_last(&self, job: JobId, worker: WorkerId) -> bool {
+        self.worked.has(job, worker)
     }
 
     /// A worker, also a removed one.

@@ -4,7 +4,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::listing::{Client, Listing, filters};
+use super::listing::{Client, Listing, OfJob, filters};
 use crate::{
     client,
     exit::{Code, Exit},
@@ -45,15 +45,14 @@ enum FramesVerb {
         /// Only this job's.
         #[arg(long, value_name = "JOB")]
         job: Option<String>,
-        /// Only this shot's.
-        #[arg(long, value_name = "SHOT")]
-        shot: Option<String>,
         /// Only this task's.
         #[arg(long, value_name = "TASK")]
         task: Option<String>,
         /// Only with one of these flags, separated by commas; `any`: with something wrong.
         #[arg(long, value_name = "FLAG")]
         flag: Option<String>,
+        #[command(flatten)]
+        of_job: OfJob,
         /// The last rendered first.
         #[arg(long)]
         newest: bool,
@@ -118,19 +117,19 @@ impl Frames {
             match self.verb {
                 FramesVerb::List {
                     job,
-                    shot,
                     task,
                     flag,
+                    of_job,
                     newest,
                     listing,
                 } => {
-                    let filters = filters([
+                    let mut filters = filters([
                         ("job", job),
-                        ("shot", shot),
                         ("task", task),
                         ("flag", flag),
                         ("order", newest.then(|| "newest".to_owned())),
                     ]);
+                    of_job.add_to(&mut filters);
                     let path = "/api/farm/v1/frames";
                     client.list(path, filters, &listing, FRAME_COLUMNS).await
                 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     again,
-    listing::{Client, Listing, filters},
+    listing::{Client, Listing, OfJob, filters},
 };
 use crate::{
     client,
@@ -45,18 +45,8 @@ enum Verb {
         /// Only these statuses, separated by commas.
         #[arg(long)]
         status: Option<String>,
-        /// Only this job type.
-        #[arg(long = "type", value_name = "TYPE")]
-        job_type: Option<String>,
-        /// Only names with this in them.
-        #[arg(long)]
-        name: Option<String>,
-        /// Only this user's.
-        #[arg(long)]
-        user: Option<String>,
-        /// Only this project's.
-        #[arg(long)]
-        project: Option<String>,
+        #[command(flatten)]
+        of_job: OfJob,
         #[command(flatten)]
         listing: Listing,
     },
@@ -133,19 +123,11 @@ impl Jobs {
             match self.verb {
                 Verb::List {
                     status,
-                    job_type,
-                    name,
-                    user,
-                    project,
+                    of_job,
                     listing,
                 } => {
-                    let filters = filters([
-                        ("status", status),
-                        ("type", job_type),
-                        ("name", name),
-                        ("user", user),
-                        ("project", project),
-                    ]);
+                    let mut filters = filters([("status", status)]);
+                    of_job.add_to(&mut filters);
                     let path = "/api/farm/v1/jobs";
                     client.list(path, filters, &listing, COLUMNS).await
                 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     again,
-    listing::{Client, Listing, filters},
+    listing::{Client, Listing, Time, filters},
 };
 use crate::{client, output::Column};
 
@@ -45,6 +45,20 @@ enum Verb {
         /// Only these statuses, separated by commas.
         #[arg(long)]
         status: Option<String>,
+        /// Only this task type.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<String>,
+        /// Only names with this in them.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only what this worker (name or id) ran last.
+        #[arg(long)]
+        worker: Option<String>,
+        #[command(flatten)]
+        time: Time,
+        /// Those instead that went when the job was regenerated.
+        #[arg(long)]
+        retired: bool,
         #[command(flatten)]
         listing: Listing,
     },
@@ -88,12 +102,23 @@ impl Tasks {
                 Verb::List {
                     job,
                     status,
+                    task_type,
+                    name,
+                    worker,
+                    time,
+                    retired,
                     listing,
                 } => {
                     let path = format!("/api/farm/v1/jobs/{}/tasks", super::id("job", &job)?);
-                    client
-                        .list(&path, filters([("status", status)]), &listing, COLUMNS)
-                        .await
+                    let mut filters = filters([
+                        ("status", status),
+                        ("type", task_type),
+                        ("name", name),
+                        ("worker", worker),
+                        ("retired", retired.then(|| "true".to_owned())),
+                    ]);
+                    time.add_to(&mut filters);
+                    client.list(&path, filters, &listing, COLUMNS).await
                 }
                 Verb::Show { task } => {
                     let task = super::id("task", &task)?;

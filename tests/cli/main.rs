@@ -7,6 +7,7 @@
     reason = "a test that unwraps fails with a line number, which is all that is asked of it"
 )]
 
+mod again;
 mod client;
 mod flamenco;
 #[path = "../journal_reader/folder.rs"]

@@ -32,7 +32,7 @@ export const EVENT_KINDS: readonly string[] = [
   ...["JobAccepted", "TasksAdded", "JobReady", "JobAbandoned", "JobImported", "JobStatusChanged"],
   ...["JobPriorityChanged", "JobTagChanged", "JobRequirementsChanged", "JobHeld", "JobReleased"],
   ...["JobCancelRequested", "JobDeleteMarked", "JobRestored", "JobPurged", "JobRegenerated"],
-  ...["TasksChanged", "TaskPriorityChanged", "AttemptAssigned", "AttemptStarted", "StepsAdvanced"],
+  ...["TasksPrepared", "OutputsDiscarded", "TasksChanged", "TaskPriorityChanged", "AttemptAssigned", "AttemptStarted", "StepsAdvanced"],
   ...["AttemptStopRequested", "AttemptEnded", "LateReportNoted", "WorkerBlocked", "WorkerUnblocked"],
   ...["FailuresCleared", "FrameRendered", "FramePublished", "FrameSkipped", "FrameFlagged"],
   ...["FramesWanted", "FramesVerified"],

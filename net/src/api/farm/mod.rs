@@ -12,6 +12,7 @@ mod etag;
 mod event_json;
 mod events;
 pub(crate) mod feed;
+mod filter;
 mod frame_care;
 mod frames;
 mod jobs;
