@@ -281,7 +281,8 @@ impl Wish {
     }
 
     fn is_empty(&self) -> bool {
-        let ids = self.job.is_none() && self.shot.is_none() && self.task.is_none() && self.flag.is_none();
+        let ids =
+            self.job.is_none() && self.shot.is_none() && self.task.is_none() && self.flag.is_none();
         ids && self.narrow.is_none()
     }
 }
