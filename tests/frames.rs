@@ -11,10 +11,11 @@ mod farm_support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use farm_support::http::{self, Connection};
 use farm_support::process::{Place, TABLAO};
-use farm_support::{is_soak, scene, until};
+use farm_support::{is_soak, scene, until, until_within};
 use serde_json::{Value, json};
 
 const SCENE: &str = r#"
@@ -78,7 +79,9 @@ impl Rendered {
     }
 
     fn until_completed(&self) {
-        until("the end of the job", || {
+        // A thousand frames on a machine with other work.
+        let patience = Duration::from_secs(if is_soak() { 1_800 } else { 240 });
+        until_within(patience, "the end of the job", || {
             let job = self.get(&format!("/api/v3/jobs/{}", self.job));
             assert_ne!(job["status"], "failed", "{job}");
             (job["status"] == "completed").then_some(())
@@ -203,8 +206,16 @@ fn bad_frames_are_found_and_rendered_anew() {
     let mut process = place.up();
     let farm = submit(place, frames, chunk);
     farm.until_completed();
-    let all = until("thumbnails of all frames", || {
-        let all = farm.list("");
+    let patience = Duration::from_secs(if is_soak() { 1_800 } else { 240 });
+    let thumbnails = farm.place.data.join("thumbnails").join(&farm.shot);
+    let all = until_within(patience, "thumbnails of all frames", || {
+        // A long list, asked for all the time, would keep the farm from what it is asked about.
+        let files = std::fs::read_dir(&thumbnails).ok()?.count();
+        let all = if files < frames {
+            return None;
+        } else {
+            farm.list("")
+        };
         let pictured = all.values().all(|frame| frame["thumbnail"].is_string());
         (all.len() == frames && pictured).then_some(all)
     });

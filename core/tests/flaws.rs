@@ -169,6 +169,35 @@ fn a_file_that_was_put_there_meanwhile_is_the_frame() {
     }
 }
 
+/// Protects a good file from making way: a frame that is found to be right again is not wanted any
+/// more, and a bad file that became another bad one makes way as what it is now.
+#[test]
+fn what_is_wanted_follows_what_is_seen() {
+    let (mut ride, _, job) = rendered();
+    flag(&mut ride, vec![finding(job, 1, frame_flags::TRUNCATED)]);
+    want(&mut ride, FrameWish::default());
+    let mut another = finding(job, 1, frame_flags::TRUNCATED);
+    another.seen = Some([0xcc; 32]);
+    assert_eq!(flag(&mut ride, vec![another]).len(), 1);
+    let flaw = ride.farm.flaws().get(&key(job, 1)).expect("it is flagged");
+    assert_eq!((flaw.seen, flaw.wanted), (Some([0xcc; 32]), true));
+    flag(&mut ride, vec![finding(job, 1, 0)]);
+    assert!(ride.farm.flaws().is_empty());
+}
+
+/// Protects a second try: a frame whose task ended without rendering it can be asked for again.
+#[test]
+fn a_wish_that_was_not_carried_out_can_be_made_again() {
+    let (mut ride, worker, job) = rendered();
+    flag(&mut ride, vec![finding(job, 1, frame_flags::BLACK)]);
+    want(&mut ride, FrameWish::default());
+    let task = ride.next(worker).expect("the task of frame 1");
+    ride.runs(worker, task, T::Completed);
+    assert_eq!(wanted(&ride.farm, job, 0), [1], "nobody told of it");
+    assert!(!want(&mut ride, FrameWish::default()).is_empty());
+    assert_eq!(ride.statuses(job)[0], T::Queued);
+}
+
 /// Protects good frames from stale news: what was seen of a frame that was published anew since
 /// says nothing about it.
 #[test]

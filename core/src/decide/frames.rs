@@ -57,6 +57,11 @@ impl<'a> Plan<'a> {
             };
             let flags = finding.flags & frame_flags::FLAWS;
             self.flag(&finding.key, maker, flags, finding.seen, &finding.words);
+            let known = self.farm.flaws.get(&finding.key);
+            if flags == 0 && known.is_some_and(|flaw| flaw.flags != 0) {
+                // Somebody mended it while its task waited.
+                self.no_longer_wanted(&finding.key, "there is nothing wrong with it any more");
+            }
         }
         if let Some(verified) = verified {
             self.emit(verified.clone());
@@ -72,8 +77,11 @@ impl<'a> Plan<'a> {
         seen: Option<[u8; 32]>,
         words: &str,
     ) {
-        let from = self.farm.flaws.get(key).map_or(0, |flaw| flaw.flags);
-        if from != to {
+        let known = self.farm.flaws.get(key);
+        let from = known.map_or(0, |flaw| flaw.flags);
+        // A bad file that is another one than before makes way by its own content.
+        let is_another = to != 0 && known.is_some_and(|flaw| flaw.seen != seen);
+        if from != to || is_another {
             self.emit_with(
                 FrameFlagged {
                     key: key.clone(),
@@ -102,15 +110,19 @@ impl<'a> Plan<'a> {
         if known.attempt == attempt.id {
             return false;
         }
-        // A file that was found where one was to make way was put there by somebody meanwhile.
-        !report.found || flaw.wanted && flaw.seen != Some(report.hash)
+        // A sound file that was found where one was to make way was put there by somebody.
+        let is_sound = report.flags & frame_flags::FLAWS == 0;
+        !report.found || flaw.wanted && is_sound && flaw.seen != Some(report.hash)
     }
 
     /// After a publication: what was wrong with the frame's former file is over, and the worker
     /// may have found something wrong with this one.
     pub(super) fn after_publication(&mut self, attempt: &Attempt, report: &FrameReport) {
-        let key = &report.key;
         self.note_flaws(attempt, report, "its worker published it anew");
+        self.no_longer_wanted(&report.key, "published anew");
+    }
+
+    fn no_longer_wanted(&mut self, key: &FrameKey, why: &str) {
         let wanted = |flaw: &Flaw| flaw.wanted.then_some((flaw.job, flaw.task, flaw.seen));
         if let Some((job, task, seen)) = self.farm.flaws.get(key).and_then(wanted) {
             let frame = WantedFrame {
@@ -123,7 +135,7 @@ impl<'a> Plan<'a> {
                 frames: vec![frame],
                 wanted: false,
             };
-            self.emit_with(event, Detail::reason("published anew"));
+            self.emit_with(event, Detail::reason(why));
         }
     }
 
@@ -171,6 +183,14 @@ impl<'a> Plan<'a> {
         Ok(Answer::Done)
     }
 
+    /// It is wanted, and its task is going to run.
+    fn is_due(&self, flaw: &Flaw) -> bool {
+        let job = self.farm.jobs.get(&flaw.job);
+        let task = job.and_then(|job| job.tasks.get(flaw.task as usize));
+        let runs = task.is_some_and(|task| task.attempt.is_some() || task.status.is_runnable());
+        flaw.wanted && runs
+    }
+
     /// The frames that a wish means, each with who made it and the file that is to make way.
     #[expect(
         clippy::type_complexity,
@@ -190,7 +210,7 @@ impl<'a> Plan<'a> {
         if wish.keys.is_empty() {
             let meant = flaws.iter().filter(|(key, flaw)| {
                 flaw.flags & mask != 0
-                    && !flaw.wanted
+                    && !self.is_due(flaw)
                     && wish.job.is_none_or(|job| flaw.job == job)
                     && wish.shot.is_none_or(|shot| key.shot == shot)
             });
@@ -200,7 +220,7 @@ impl<'a> Plan<'a> {
         let keys: BTreeSet<&FrameKey> = wish.keys.iter().collect();
         for key in keys {
             match (flaws.get(key), frames.get(key)) {
-                (Some(flaw), _) if flaw.wanted => {}
+                (Some(flaw), _) if self.is_due(flaw) => {}
                 (Some(flaw), _) => chosen.push((key.clone(), flaw.job, flaw.task, flaw.seen)),
                 (None, Some(frame)) => {
                     chosen.push((key.clone(), frame.job, frame.task, Some(frame.hash)));
