@@ -169,14 +169,21 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let tasks: BTreeSet<u32> = frames.iter().map(|frame| frame.task).collect();
-            self.emit_with(
-                FramesWanted {
-                    job: id,
-                    frames,
-                    wanted: true,
-                },
-                Detail::reason(wish.reason.as_str()),
-            );
+            // A wish that stands already is no news; its task runs once more all the same.
+            frames.retain(|frame| {
+                let known = self.farm.flaws.get(&frame.key);
+                known.is_none_or(|flaw| !flaw.wanted)
+            });
+            if !frames.is_empty() {
+                self.emit_with(
+                    FramesWanted {
+                        job: id,
+                        frames,
+                        wanted: true,
+                    },
+                    Detail::reason(wish.reason.as_str()),
+                );
+            }
             self.run_again(job, &tasks, &wish.reason);
         }
         Ok(Answer::Done)
