@@ -154,8 +154,7 @@ impl<'a> Plan<'a> {
     /// Lets frames be rendered anew by their tasks.
     pub(super) fn want_frames(&mut self, wish: &FrameWish) -> Decision {
         let mut chosen: BTreeMap<JobId, Vec<WantedFrame>> = BTreeMap::new();
-        for (key, job, task, seen) in self.chosen(wish)? {
-            let frame = WantedFrame { key, task, seen };
+        for (job, frame) in self.chosen(wish)? {
             chosen.entry(job).or_default().push(frame);
         }
         for (id, mut frames) in chosen {
@@ -170,14 +169,21 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let tasks: BTreeSet<u32> = frames.iter().map(|frame| frame.task).collect();
-            self.emit_with(
-                FramesWanted {
-                    job: id,
-                    frames,
-                    wanted: true,
-                },
-                Detail::reason(wish.reason.as_str()),
-            );
+            // A wish that stands already is no news; its task runs once more all the same.
+            frames.retain(|frame| {
+                let known = self.farm.flaws.get(&frame.key);
+                known.is_none_or(|flaw| !flaw.wanted)
+            });
+            if !frames.is_empty() {
+                self.emit_with(
+                    FramesWanted {
+                        job: id,
+                        frames,
+                        wanted: true,
+                    },
+                    Detail::reason(wish.reason.as_str()),
+                );
+            }
             self.run_again(job, &tasks, &wish.reason);
         }
         Ok(Answer::Done)
@@ -191,22 +197,22 @@ impl<'a> Plan<'a> {
         flaw.wanted && runs
     }
 
-    /// The frames that a wish means, each with who made it and the file that is to make way.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a row that lives between two functions"
-    )]
-    fn chosen(
-        &self,
-        wish: &FrameWish,
-    ) -> Result<Vec<(FrameKey, JobId, u32, Option<[u8; 32]>)>, Refusal> {
+    /// The frames that a wish means, each with the job that made it and the file that makes way.
+    fn chosen(&self, wish: &FrameWish) -> Result<Vec<(JobId, WantedFrame)>, Refusal> {
         let (frames, flaws) = (&self.farm.frames, &self.farm.flaws);
         let mask = if wish.flags == 0 {
             frame_flags::FLAWS
         } else {
             wish.flags
         };
-        let mut chosen = Vec::new();
+        let flawed = |key: &FrameKey, flaw: &Flaw| {
+            let frame = WantedFrame {
+                key: key.clone(),
+                task: flaw.task,
+                seen: flaw.seen,
+            };
+            (flaw.job, frame)
+        };
         if wish.keys.is_empty() {
             let meant = flaws.iter().filter(|(key, flaw)| {
                 flaw.flags & mask != 0
@@ -214,16 +220,21 @@ impl<'a> Plan<'a> {
                     && wish.job.is_none_or(|job| flaw.job == job)
                     && wish.shot.is_none_or(|shot| key.shot == shot)
             });
-            chosen.extend(meant.map(|(key, flaw)| (key.clone(), flaw.job, flaw.task, flaw.seen)));
-            return Ok(chosen);
+            return Ok(meant.map(|(key, flaw)| flawed(key, flaw)).collect());
         }
+        let mut chosen = Vec::new();
         let keys: BTreeSet<&FrameKey> = wish.keys.iter().collect();
         for key in keys {
             match (flaws.get(key), frames.get(key)) {
                 (Some(flaw), _) if self.is_due(flaw) => {}
-                (Some(flaw), _) => chosen.push((key.clone(), flaw.job, flaw.task, flaw.seen)),
+                (Some(flaw), _) => chosen.push(flawed(key, flaw)),
                 (None, Some(frame)) => {
-                    chosen.push((key.clone(), frame.job, frame.task, Some(frame.hash)));
+                    let wanted = WantedFrame {
+                        key: key.clone(),
+                        task: frame.task,
+                        seen: Some(frame.hash),
+                    };
+                    chosen.push((frame.job, wanted));
                 }
                 (None, None) => return Err(Refusal::UnknownFrame { number: key.number }),
             }

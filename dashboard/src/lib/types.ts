@@ -105,7 +105,7 @@ export interface Flipbook {
   name: string;
   frame_rate: number;
   video: string;
-  frames: { number: number; name: string; thumbnail?: string; flags: string[] }[];
+  frames: { number: number; name: string; thumbnail?: string; hash: string; rendered_at: string; flags: string[] }[];
 }
 
 /** What a look at the files of frames came to. */

@@ -73,6 +73,8 @@ pub(super) struct FlipbookFrame {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     thumbnail: Option<String>,
+    /// BLAKE3 of the frame: a frame that is rendered anew keeps its thumbnail's address.
+    hash: String,
     #[schema(format = "date-time")]
     rendered_at: String,
     /// What is wrong with it.
@@ -238,6 +240,7 @@ fn flipbook(
                 number: row.key.number,
                 name: row.detail.name.clone(),
                 thumbnail: thumbnail(row),
+                hash: blake3::Hash::from_bytes(row.hash).to_string(),
                 rendered_at: rfc3339(row.rendered_at),
                 flags: frame_flags::names(row.flaws).collect(),
             })
