@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use farm_support::http::{self, Connection};
 use farm_support::process::{Place, TABLAO};
-use farm_support::{is_soak, scene, until, until_within};
+use farm_support::{is_soak, scene, until_within};
 use serde_json::{Value, json};
 
 const SCENE: &str = r#"
@@ -146,7 +146,7 @@ fn submit(place: Place, frames: usize, chunk: usize) -> Rendered {
     std::fs::create_dir_all(&output).expect("a folder");
     let blend = place.folder.join("scene.blend");
     make_scene(&blend);
-    let mut submission = scene::submission(u32::try_from(frames).unwrap(), 1, &output);
+    let mut submission = scene::submission(u32::try_from(frames).expect("few frames"), 1, &output);
     submission["settings"]["chunk_size"] = json!(chunk);
     submission["settings"]["blendfile"] = json!(blend);
     submission["settings"]["fps"] = json!(12);
@@ -168,7 +168,7 @@ fn submit(place: Place, frames: usize, chunk: usize) -> Rendered {
 
 /// Spoils files, each in its own way; gives what is to be found of each.
 fn spoil(farm: &Rendered) -> BTreeMap<i64, BTreeSet<String>> {
-    let spread = |nth: i64| 2 + nth * i64::try_from(farm.frames).unwrap() / 8;
+    let spread = |nth: i64| 2 + nth * i64::try_from(farm.frames).expect("few frames") / 8;
     let picture =
         |width, height, grey| image::RgbImage::from_pixel(width, height, image::Rgb([grey; 3]));
     let numbers: Vec<i64> = (0..6).map(spread).collect();
@@ -200,7 +200,7 @@ fn spoil(farm: &Rendered) -> BTreeMap<i64, BTreeSet<String>> {
 #[test]
 fn bad_frames_are_found_and_rendered_anew() {
     let (frames, chunk) = if is_soak() { (1_000, 100) } else { (24, 6) };
-    let last = i64::try_from(frames).unwrap();
+    let last = i64::try_from(frames).expect("few frames");
     scene::require_programs();
     let place = Place::new("");
     let mut process = place.up();
@@ -220,7 +220,8 @@ fn bad_frames_are_found_and_rendered_anew() {
         (all.len() == frames && pictured).then_some(all)
     });
     assert!(all.keys().copied().eq(1..=last));
-    let blend = blake3::hash(&std::fs::read(farm.place.folder.join("scene.blend")).unwrap());
+    let blend =
+        blake3::hash(&std::fs::read(farm.place.folder.join("scene.blend")).expect("it is there"));
     for (number, frame) in &all {
         let bytes = std::fs::read(farm.file(*number)).expect("it is in its place");
         assert_eq!(frame["hash"], json!(blake3::hash(&bytes).to_string()));
@@ -259,7 +260,7 @@ fn bad_frames_are_found_and_rendered_anew() {
     let assigned = farm.events(&then, "AttemptAssigned");
     let chunks: BTreeSet<i64> = bad
         .iter()
-        .map(|number| (number - 1) / i64::try_from(chunk).unwrap())
+        .map(|number| (number - 1) / i64::try_from(chunk).expect("few frames"))
         .collect();
     assert_eq!(assigned.len(), chunks.len(), "no other task ran");
     for (number, state) in &before {
@@ -323,7 +324,15 @@ fn watch(farm: &Rendered) {
     let made = || {
         let folder = farm.place.data.join("videos").join(&farm.shot);
         let files = std::fs::read_dir(folder).expect("a folder").flatten();
-        let made = files.map(|file| (file.path(), file.metadata().unwrap().modified().unwrap()));
+        let made = files.map(|file| {
+            (
+                file.path(),
+                file.metadata()
+                    .expect("it is there")
+                    .modified()
+                    .expect("a time"),
+            )
+        });
         made.collect::<Vec<_>>()
     };
     let first = made();

@@ -297,6 +297,12 @@ impl Outbox {
         .await
     }
 
+    /// Whether every report that was given before this entry is acknowledged or dropped.
+    pub(crate) fn is_told_before(&self, seq: Seq) -> bool {
+        let state = self.shared.state.lock().expect("no holder panics");
+        state.updates.iter().all(|(report, _, _)| *report > seq)
+    }
+
     /// Resolves when there are reports to send.
     pub(crate) async fn has_updates(&self) -> Result<(), OutboxFailed> {
         self.until(|state| (!state.updates.is_empty()).then_some(()))

@@ -145,7 +145,8 @@ function renderPass(job, plan, range, pass, destroy) {
   return { pattern: `${pattern}.exr`, samples: last - first + 1, tasks };
 }
 
-function mergePass(job, plan, merged, rendered, [, last]) {
+function mergePass(job, plan, merged, rendered, range) {
+  const last = range[1];
   const pattern = path.join(plan.folder, `merge-smpl-${four(last)}-######.exr`);
   const command = author.Command("merge-exr", {
     inputs: [

@@ -155,20 +155,26 @@ fn the_declarations_fit_the_scripts() {
         return;
     };
     let declarations = project().join("jobtypes/types/tablao-jobtypes.d.ts");
+    let folder = tempfile::tempdir().unwrap();
+    // A file of options: on its command line the compiler takes no empty list of `types`, and
+    // would find those of a folder above.
+    let options = folder.path().join("tsconfig.json");
     let check = |script: &Path| {
+        let text = serde_json::json!({
+            "compilerOptions": {
+                "noEmit": true,
+                "allowJs": true,
+                "checkJs": true,
+                "types": [],
+                "target": "es2022",
+                "lib": ["es2022"],
+                "moduleDetection": "legacy",
+            },
+            "files": [declarations.as_path(), script],
+        });
+        std::fs::write(&options, text.to_string()).unwrap();
         let mut command = Command::new("node");
-        command
-            .arg(&compiler)
-            .args(["--noEmit", "--allowJs", "--checkJs", "--types", ""]);
-        command.args([
-            "--target",
-            "es2022",
-            "--lib",
-            "es2022",
-            "--moduleDetection",
-            "legacy",
-        ]);
-        Run::of(command.arg(&declarations).arg(script))
+        Run::of(command.arg(&compiler).arg("--project").arg(&options))
     };
     let mut seen = 0;
     let scripts = std::fs::read_dir(project().join("jobtypes/scripts")).unwrap();
@@ -184,7 +190,6 @@ fn the_declarations_fit_the_scripts() {
     }
     check(&project().join("jobtypes/types/template.js")).ended(0);
     assert!(seen >= 2);
-    let folder = tempfile::tempdir().unwrap();
     let wrong = folder.path().join("wrong.js");
     std::fs::write(&wrong, "author.Tusk('a', 'b'); frameChunker(1);\n").unwrap();
     let checked = check(&wrong);

@@ -30,7 +30,7 @@ impl BlendHash {
     /// Begins to work it out; no file has no hash.
     pub(crate) fn begin(blendfile: &str) -> Self {
         let file = PathBuf::from(blendfile);
-        let read = (!blendfile.is_empty()).then(|| move || hash_of(&file));
+        let read = (!blendfile.is_empty()).then_some(move || hash_of(&file));
         Self {
             running: read.map(tokio::task::spawn_blocking),
             hash: None,

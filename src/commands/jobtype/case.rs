@@ -19,7 +19,6 @@ use crate::{
 const LINES_SHOWN: usize = 24;
 
 struct Case {
-    path: PathBuf,
     script: PathBuf,
     is_toml: bool,
     body: Map<String, Value>,
@@ -130,9 +129,9 @@ impl Case {
             .match_indices('.')
             .map(|(at, _)| at)
             .chain([stem.len()]);
-        let names = ends.map(|end| folder.join(format!("{}.js", &stem[..end])));
+        let mut names = ends.map(|end| folder.join(format!("{}.js", &stem[..end])));
         // The longest name is the last.
-        let script = names.filter(|path| path.is_file()).last();
+        let script = names.rfind(|path| path.is_file());
         let script = script
             .ok_or_else(|| usage(format!("no script beside {} has its name", path.display())))?;
         let text = std::fs::read_to_string(path);
@@ -152,7 +151,6 @@ impl Case {
             return Err(malformed(format!("a case has {known}, and no {other:?}")));
         }
         Ok(Self {
-            path: path.to_owned(),
             script,
             is_toml,
             body,
