@@ -57,8 +57,9 @@ fn rendered() -> (Ride, WorkerId, JobId) {
     for number in 0..3 {
         let task = ride.next(worker).expect("it has three");
         assert_eq!(task, task_id(job, number));
-        let first = i32::try_from(number * 10).unwrap();
-        let frames = [first, first + 1].map(|n| frame(job, n, u8::try_from(n).unwrap()));
+        let first = i32::try_from(number * 10).expect("small numbers");
+        let frames =
+            [first, first + 1].map(|n| frame(job, n, u8::try_from(n).expect("small numbers")));
         tells(&mut ride, worker, number, job, frames.to_vec());
         ride.says(worker, task, T::Completed);
     }

@@ -192,7 +192,7 @@ mod tests {
             total_step_count: 0,
         };
         let asked = command(json!({ "path": "/out/f_####.png", "frames": "2-3,7" }));
-        let files = Files::read(&Parameters::of(&asked)).ok().expect("sound");
+        let files = Files::read(&Parameters::of(&asked)).expect("sound");
         let names: Vec<String> = (files.0.iter())
             .map(|(_, file)| file.to_string_lossy().into_owned())
             .collect();
@@ -201,7 +201,7 @@ mod tests {
             ["/out/f_0002.png", "/out/f_0003.png", "/out/f_0007.png"]
         );
         let odd = command(json!({ "path": "/out/f_####.dat", "frames": "1" }));
-        let files = Files::read(&Parameters::of(&odd)).ok().expect("sound");
+        let files = Files::read(&Parameters::of(&odd)).expect("sound");
         assert!(files.0[0].1.ends_with("f_0001.dat"), "{:?}", files.0);
         let unsound = command(json!({ "path": "/out/f_####.png", "frames": "all" }));
         assert!(Files::read(&Parameters::of(&unsound)).is_err());

@@ -23,7 +23,7 @@ fn regenerate(world: &mut World, job: JobId, share: usize) {
     let mut gone: Vec<(u32, u32)> = Vec::new();
     for task in entity.tasks.iter().filter(|task| !task.retired) {
         let is_gone = |other: &u32| gone.iter().any(|(number, _)| number == other);
-        let goes = task.depends_on.iter().any(|other| is_gone(other));
+        let goes = task.depends_on.iter().any(is_gone);
         if goes || world.chance.percent(share) {
             gone.push((task.number, task.number));
         }

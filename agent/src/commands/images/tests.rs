@@ -68,7 +68,7 @@ fn values(image: &FlatImage, name: &str) -> Vec<f32> {
     let list = image.layer_data[0].channel_data.list.iter();
     let channel = list
         .clone()
-        .find(|channel| channel.name == Text::from(name))
+        .find(|channel| channel.name == *name)
         .unwrap_or_else(|| panic!("no channel {name}"));
     channel.sample_data.values_as_f32().collect()
 }

@@ -122,14 +122,14 @@ impl NaiveFarm {
             }
             again.push(number);
         }
-        while dependants_too {
+        loop {
             let more = self.tasks_of(id).find(|task| {
                 !again.contains(&task.number) && task.needs.iter().any(|need| again.contains(need))
             });
-            let Some(more) = more.map(|task| task.number) else {
-                break;
-            };
-            again.push(more);
+            match more.map(|task| task.number) {
+                Some(more) if dependants_too => again.push(more),
+                _ => break,
+            }
         }
         let mut something_waits_anew = false;
         for task in self.tasks_of_mut(id) {
