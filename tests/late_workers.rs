@@ -37,7 +37,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 place=$(dirname "$0")
-if mkdir "$place/first" 2>/dev/null; then me=first; else me=second; mkdir "$place/second"; fi
+if mkdir "$place/render-of-first" 2>/dev/null; then me=first
+else me=second; mkdir "$place/render-of-second"; fi
 until [ -e "$place/gate-of-$me" ]; do sleep 0.02; done
 echo "$me" > "${out}0001.bin"
 if [ $me = first ] && [ -e "$place/suspend" ]; then kill -STOP "$(cat "$place/suspend")"; fi
@@ -120,8 +121,11 @@ impl Farm {
     fn judge(&self) {
         let content = std::fs::read_to_string(self.frames.join("f_0001.bin"));
         assert_eq!(content.expect("the frame").trim(), "second");
-        let files = std::fs::read_dir(&self.frames).expect("the folder");
-        assert_eq!(files.count(), 1, "nothing else is left beside the frame");
+        // The folder of staged files goes after the last attempt's in it.
+        until("nothing but the frame to be there", || {
+            let files = std::fs::read_dir(&self.frames).expect("the folder");
+            (files.count() == 1).then_some(())
+        });
         let frames = items(&self.place, &format!("frames?job={}", self.job));
         assert_eq!(frames.len(), 1, "{frames:?}");
         assert_eq!(frames[0]["worker"]["name"], "second", "{frames:?}");
@@ -174,7 +178,9 @@ fn is_gone(folder: &Path) -> Option<()> {
 fn a_worker_that_hung_publishes_nothing_when_it_wakes_up() {
     let farm = Farm::start();
     let first = farm.place.worker("first");
-    until("the render", || farm.is_there("first").then_some(()));
+    until("the render", || {
+        farm.is_there("render-of-first").then_some(())
+    });
     signal(&first, "STOP");
     let late = farm.until_attempt_lapsed();
     farm.open("gate-of-second");
@@ -203,7 +209,7 @@ fn a_worker_that_wakes_up_before_it_publishes_does_not() {
     let late = farm.until_attempt_lapsed();
     let _second = farm.place.worker("second");
     until("the second render", || {
-        farm.is_there("second").then_some(())
+        farm.is_there("render-of-second").then_some(())
     });
     signal(&first, "CONT");
     let staging = farm.frames.join(".tablao-staging");

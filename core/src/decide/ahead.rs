@@ -64,7 +64,9 @@ impl<'a> Plan<'a> {
         let job = &farm.jobs[&attempt.job];
         let task = job.tasks.at(attempt.task);
         let type_name = farm.task_type(task.task_type).to_owned();
+        // What leaves may still write what this would write anew.
         farm.is_eligible(job)
+            && job.leaving == 0
             && worker.task_types.contains(&type_name)
             && (job.state.facts.tag).is_none_or(|tag| worker.tags.contains(&tag))
             && !job.state.blocked.contains(&(worker.id, type_name))

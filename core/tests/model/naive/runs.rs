@@ -138,7 +138,7 @@ impl NaiveFarm {
     }
 
     /// The task that a worker may take away from one that has not come to it, the oldest run first.
-    fn held_for(&self, worker: &NaiveWorker) -> Option<TaskId> {
+    pub(crate) fn held_for(&self, worker: &NaiveWorker) -> Option<TaskId> {
         let mut held: Vec<(AttemptId, &NaiveTask)> = (self.tasks.iter())
             .filter_map(|task| Some((task.run.as_ref()?, task)))
             .filter(|(run, _)| self.waits_behind(run))

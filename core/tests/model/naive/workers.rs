@@ -119,6 +119,9 @@ impl NaiveFarm {
             if !leaves && worker.asked != Some(*status) {
                 let is_so = worker.status == Some(*status) && !signing_on;
                 worker.asked = (!is_so).then_some(*status);
+                if worker.asked.is_some() {
+                    self.return_held(*id);
+                }
             }
         }
         Ok(Said::Done)
