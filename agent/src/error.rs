@@ -46,6 +46,9 @@ pub enum Error {
     /// The address of the Manager is not one.
     #[error("understand the manager's address `{0}`; it looks like http://host:8080")]
     ManagerUrl(String),
+    /// The machine cannot be divided like this.
+    #[error("divide the machine into slots: {0}")]
+    Slots(String),
     /// The HTTP client could not be made.
     #[error("set up the HTTP client: {0}")]
     HttpClient(#[source] reqwest::Error),

@@ -19,6 +19,7 @@ mod lines;
 mod link;
 mod media;
 mod outbox;
+mod places;
 mod process;
 mod report;
 mod running;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 
 pub use blender::warm::WarmLimits;
 pub use error::Error;
+pub use places::{Division, Processors};
 pub use supervisor::{Note, supervise};
 
 /// Version of this program, as the Manager and people see it.
@@ -52,6 +54,10 @@ pub const TASK_TYPES: [&str; 7] = [
     "video-encoding",
 ];
 
+/// The most tasks at a time: a Manager counts what a Worker holds in one byte, and it may hold two
+/// for each.
+pub const SLOTS_MAX: u32 = 64;
+
 /// How a Worker is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -61,8 +67,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Name shown to people; the host's name when there is none.
     pub name: Option<String>,
-    /// Programs at the same time. One is what this version runs, whatever is asked for.
+    /// Tasks whose programs run at the same time, 1 to [`SLOTS_MAX`].
     pub slots: u32,
+    /// How the machine is divided among them.
+    pub division: Division,
     /// Task types to take.
     pub task_types: Vec<String>,
     /// How long the Manager may hold back the answer to "is there work"; 0 asks for an answer
@@ -94,6 +102,7 @@ impl Options {
             data_dir: data_dir.into(),
             name: None,
             slots: 1,
+            division: Division::default(),
             task_types: TASK_TYPES.map(str::to_owned).to_vec(),
             long_poll_s: 30,
             can_restart: false,
@@ -136,9 +145,6 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<ExitReason, Error> {
     let _lock = identity::lock(&options.data_dir)?;
-    if options.slots > 1 {
-        tracing::warn!("this version runs one task at a time; start more workers for more");
-    }
     let (ask, asked) = tokio::sync::watch::channel(false);
     let worker = worker::Worker::run(options, asked);
     tokio::pin!(worker, shutdown);

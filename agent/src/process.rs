@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::Command;
 
 use crate::lines::LineSplitter;
+use crate::places::Share;
 use crate::stop::{Stop, StopReason};
 use crate::supervisor::Note;
 
@@ -22,6 +23,8 @@ pub(crate) struct Launcher {
     pub(crate) supervisor: PathBuf,
     /// Score for Linux's out-of-memory killer.
     pub(crate) oom_score_adj: Option<i32>,
+    /// What a program may have of the machine.
+    pub(crate) share: Share,
 }
 
 /// How a program ended.
@@ -30,8 +33,22 @@ pub(crate) struct Ended {
     pub(crate) exit: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// How it failed for want of memory, if it did.
+    pub(crate) out_of_memory: Option<OutOfMemory>,
     /// Processes it had left behind.
     pub(crate) left_behind: u32,
+}
+
+/// How a program runs out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutOfMemory {
+    /// The system killed it because the machine had none left.
+    Killed,
+    /// It was refused more than its place has.
+    Refused {
+        /// So many bytes.
+        limit: u64,
+    },
 }
 
 /// Why there is no end to report.
@@ -70,7 +87,23 @@ pub(crate) async fn run(
     if let Some(score) = launcher.oom_score_adj {
         command.arg("--oom").arg(score.to_string());
     }
+    if !launcher.share.processors.is_empty() {
+        let numbers: Vec<String> = (launcher.share.processors.iter())
+            .map(usize::to_string)
+            .collect();
+        command.arg("--processors").arg(numbers.join(","));
+    }
+    if let Some(bytes) = launcher.share.memory_bytes {
+        command.arg("--memory").arg(bytes.to_string());
+    }
     command
+        .envs(
+            launcher
+                .share
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
         .arg("--")
         .arg(exe)
         .args(args)
@@ -94,6 +127,8 @@ pub(crate) async fn run(
 
     let mut splitter = LineSplitter::default();
     let mut buffer = vec![0; 40 * 1024];
+    let limit = launcher.share.memory_bytes;
+    let mut complained = false;
     let mut not_started = None;
     let mut ended = None;
     let mut stopped = None;
@@ -107,8 +142,9 @@ pub(crate) async fn run(
                 Ok(Some(line)) => match serde_json::from_str(&line) {
                     Ok(Note::Started { pid }) => on_output(Output::Started(pid)),
                     Ok(Note::NotStarted { message }) => not_started = Some(message),
-                    Ok(Note::Ended { exit, signal, peak_memory_bytes, left_behind }) => {
-                        ended = Some(Ended { exit, signal, peak_memory_bytes, left_behind });
+                    Ok(Note::Ended { exit, signal, peak_memory_bytes, killed_for_memory, left_behind }) => {
+                        let out_of_memory = killed_for_memory.then_some(OutOfMemory::Killed);
+                        ended = Some(Ended { exit, signal, peak_memory_bytes, out_of_memory, left_behind });
                     }
                     Err(_) => tracing::warn!(line, "the supervisor said something unknown"),
                 },
@@ -126,12 +162,18 @@ pub(crate) async fn run(
             read = output.read(&mut buffer), if output_open => match read {
                 Ok(0) | Err(_) => output_open = false,
                 Ok(count) => {
-                    splitter.push(&buffer[..count], &mut |line| on_output(Output::Line(line)));
+                    splitter.push(&buffer[..count], &mut |line| {
+                        complained |= limit.is_some() && complains_of_memory(line);
+                        on_output(Output::Line(line));
+                    });
                 }
             },
         }
     }
-    splitter.finish(&mut |line| on_output(Output::Line(line)));
+    splitter.finish(&mut |line| {
+        complained |= limit.is_some() && complains_of_memory(line);
+        on_output(Output::Line(line));
+    });
     drop(lifeline);
     // Collects the supervisor's own end, so that no zombie stays.
     let _ = tokio::time::timeout(END_TIMEOUT, supervisor.wait()).await;
@@ -141,5 +183,36 @@ pub(crate) async fn run(
     if let Some(message) = not_started {
         return Err(Unended::NotStarted(message));
     }
-    ended.ok_or(Unended::SupervisorLost)
+    let mut ended = ended.ok_or(Unended::SupervisorLost)?;
+    if let Some(limit) = limit
+        && ended.out_of_memory.is_none()
+        && (complained || ended.broke_near(limit))
+    {
+        ended.out_of_memory = Some(OutOfMemory::Refused { limit });
+    }
+    Ok(ended)
+}
+
+impl Ended {
+    /// It broke off while it held most of what it may have: many programs do not survive that they
+    /// are refused memory, and say nothing.
+    fn broke_near(&self, limit: u64) -> bool {
+        let near = limit / 4 * 3;
+        self.signal.is_some() && self.peak_memory_bytes.is_some_and(|peak| peak >= near)
+    }
+}
+
+/// Whether a line is one in which programs say that they were refused memory.
+fn complains_of_memory(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    [
+        "out of memory",
+        "cannot allocate memory",
+        "memoryerror",
+        "bad_alloc",
+        "alloc returns null",
+        "memory allocation of",
+    ]
+    .iter()
+    .any(|words| line.contains(words))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The tasks that a Worker has at a time: one that has its turn, those before it whose frames are
-//! still being published, and one that was claimed ahead and waits.
+//! The tasks that a Worker has at a time: those that have their turn, those before them whose frames
+//! are still being published, and one that was claimed ahead and waits.
 //!
 //! When to claim is decided by the Worker's loop; here is what it has to know for that.
 
@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,24 +18,29 @@ use crate::task::{Taken, TaskRunner};
 use crate::turn::{Start, Turn};
 use crate::wire::AssignedTask;
 
-/// Tasks that a Worker may have: one whose last frame is being published, one that renders, and
-/// one that waits for its turn.
-pub(crate) const HELD_MAX: u32 = 3;
+/// Tasks that a Worker with so many places may have. When it claims ahead: for each place one whose
+/// last frame is being published and one that renders, and one that waits for its turn.
+pub(crate) fn held_max(places: u32, claim_ahead: bool) -> u32 {
+    if claim_ahead { 2 * places + 1 } else { places }
+}
 
-/// Attempts that are remembered: far more than can be live at a time.
-const KNOWN_MAX: usize = 64;
+/// Attempts that are remembered: more than can be live at a time.
+const KNOWN_MAX: usize = 256;
 
-/// Asks for a task while another one runs. The answer comes at once: who has nothing to do
-/// stands before us.
-pub(crate) async fn claim_task(client: Client) -> (Instant, Result<TaskAnswer, CallError>) {
-    (Instant::now(), client.task(Duration::ZERO).await)
+/// Asks for a task while another one runs. For one that has to wait for its turn the answer comes
+/// at once, for who has nothing to do stands before us; for a place that is free it may take a while.
+pub(crate) async fn claim_task(
+    client: Client,
+    wait: Duration,
+) -> (Instant, Result<TaskAnswer, CallError>) {
+    (Instant::now(), client.task(wait).await)
 }
 
 /// The tasks.
 pub(crate) struct Running {
     runner: TaskRunner,
     tasks: JoinSet<Result<(), OutboxFailed>>,
-    place: Arc<Semaphore>,
+    held_max: usize,
     /// The last attempts that were begun. One that has ended here may be handed out again while
     /// its end is still on its way to the Manager.
     known: VecDeque<String>,
@@ -47,11 +51,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(runner: TaskRunner) -> Self {
+    /// With room for so many tasks.
+    pub(crate) fn new(runner: TaskRunner, held_max: u32) -> Self {
         Self {
             runner,
             tasks: JoinSet::new(),
-            place: Arc::new(Semaphore::new(1)),
+            held_max: held_max as usize,
             known: VecDeque::new(),
             last: None,
             changed: false,
@@ -59,7 +64,7 @@ impl Running {
     }
 
     pub(crate) fn begin(&mut self, task: AssignedTask, asked: Instant, ahead: bool) {
-        let turn = Arc::new(Turn::new(Arc::clone(&self.place)));
+        let turn = Arc::new(Turn::new(task.job.clone(), Arc::clone(&self.runner.places)));
         let stop = Stop::new();
         self.last = Some((Arc::clone(&turn), stop.clone()));
         if let Some(tablao) = &task.tablao {
@@ -96,11 +101,21 @@ impl Running {
     /// the last, which it would give out again otherwise.
     pub(crate) fn has_room(&self) -> bool {
         let told = (self.last.as_ref()).is_some_and(|(turn, _)| turn.start() == Start::Told);
-        self.changed && told && self.tasks.len() < HELD_MAX as usize
+        self.changed && told && self.tasks.len() < self.held_max
+    }
+
+    /// Whether a task would be run at once.
+    pub(crate) fn has_free_place(&self) -> bool {
+        self.runner.places.has_free()
     }
 
     pub(crate) fn wait_for_change(&mut self) {
         self.changed = false;
+    }
+
+    /// There is a reason to ask again.
+    pub(crate) fn note_change(&mut self) {
+        self.changed = true;
     }
 
     /// A task that has not begun is given back when this Worker is to do something else.

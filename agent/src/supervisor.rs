@@ -4,8 +4,9 @@
 //!
 //! Its contract with the Worker: standard input is a lifeline (closed: kill everything; a line
 //! `stop`: ask politely, then kill), standard output is handed on to the command, standard error
-//! carries one JSON [`Note`] per line back. It is started as `EXE supervise [--oom N] -- COMMAND
-//! ARGS...`, and starts itself once more as `EXE supervise --exec ...` to become the command.
+//! carries one JSON [`Note`] per line back. It is started as `EXE supervise [--oom N]
+//! [--processors N,N...] [--memory BYTES] -- COMMAND ARGS...`, and starts itself once more as
+//! `EXE supervise --exec ...` to become the command.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ pub enum Note {
         signal: Option<i32>,
         /// Largest resident size of one process.
         peak_memory_bytes: Option<u64>,
+        /// The system killed it, while it was killing processes because memory ran out.
+        #[serde(default)]
+        killed_for_memory: bool,
         /// Processes it left behind, which were killed.
         left_behind: u32,
     },
@@ -45,6 +49,10 @@ pub enum Note {
 struct Arguments {
     exec: bool,
     oom_score_adj: Option<i32>,
+    /// Numbers of the processors that the command may run on; empty means all.
+    processors: Vec<usize>,
+    /// Bytes of memory that each process may ask for.
+    memory_bytes: Option<u64>,
     command: Vec<std::ffi::OsString>,
 }
 
@@ -52,6 +60,8 @@ fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments
     let mut parsed = Arguments {
         exec: false,
         oom_score_adj: None,
+        processors: Vec::new(),
+        memory_bytes: None,
         command: Vec::new(),
     };
     let mut args = args.into_iter();
@@ -59,6 +69,8 @@ fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments
         let word = args.next()?;
         match word.to_str() {
             Some("--exec") => parsed.exec = true,
+            Some("--processors") => parsed.processors = numbers(args.next()?.to_str()?)?,
+            Some("--memory") => parsed.memory_bytes = Some(args.next()?.to_str()?.parse().ok()?),
             Some("--oom") => parsed.oom_score_adj = args.next()?.to_str()?.parse().ok(),
             Some("--") => break,
             Some(_) | None => return None,
@@ -66,6 +78,10 @@ fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments
     }
     parsed.command = args.collect();
     (!parsed.command.is_empty()).then_some(parsed)
+}
+
+fn numbers(text: &str) -> Option<Vec<usize>> {
+    text.split(',').map(|number| number.parse().ok()).collect()
 }
 
 /// Runs `supervise` with the arguments after that word and returns the exit code of the process.
@@ -76,7 +92,9 @@ pub fn supervise(args: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
         Some(arguments) if arguments.exec => platform::become_command(&arguments),
         Some(arguments) => platform::supervise(&arguments),
         None => {
-            eprintln!("usage: supervise [--oom N] -- COMMAND [ARGUMENT]...");
+            eprintln!(
+                "usage: supervise [--oom N] [--processors N,N...] [--memory BYTES] -- COMMAND [ARGUMENT]..."
+            );
             2
         }
     }
@@ -112,6 +130,7 @@ mod platform {
             });
             return 1;
         }
+        let kills_before = kills_for_memory();
         let child = match start(arguments) {
             Ok(child) => child,
             Err(error) => {
@@ -136,6 +155,8 @@ mod platform {
             exit: status.code(),
             signal: status.signal(),
             peak_memory_bytes: peak_memory_bytes(),
+            killed_for_memory: status.signal() == Some(Signal::SIGKILL as i32)
+                && kills_for_memory() > kills_before,
             left_behind,
         });
         0
@@ -154,6 +175,15 @@ mod platform {
         command.arg("supervise").arg("--exec");
         if let Some(score) = arguments.oom_score_adj {
             command.arg("--oom").arg(score.to_string());
+        }
+        if !arguments.processors.is_empty() {
+            let numbers: Vec<String> = (arguments.processors.iter())
+                .map(usize::to_string)
+                .collect();
+            command.arg("--processors").arg(numbers.join(","));
+        }
+        if let Some(bytes) = arguments.memory_bytes {
+            command.arg("--memory").arg(bytes.to_string());
         }
         let child = command
             .arg("--")
@@ -186,18 +216,50 @@ mod platform {
             }
         }
         let notes = std::io::stdin().as_fd().try_clone_to_owned();
-        let error = Command::new(&arguments.command[0])
-            .args(&arguments.command[1..])
-            .stdin(Stdio::null())
-            .exec();
-        let note = Note::NotStarted {
-            message: error.to_string(),
+        let message = match limit(arguments) {
+            Ok(()) => Command::new(&arguments.command[0])
+                .args(&arguments.command[1..])
+                .stdin(Stdio::null())
+                .exec()
+                .to_string(),
+            Err(message) => message,
         };
+        let note = Note::NotStarted { message };
         if let Ok(notes) = notes {
             let text = serde_json::to_string(&note).expect("a note is plain JSON");
             let _ = std::fs::File::from(notes).write_all(format!("{text}\n").as_bytes());
         }
         127
+    }
+
+    /// Gives this process, and with it the command, its share of the machine.
+    fn limit(arguments: &Arguments) -> Result<(), String> {
+        #[cfg(target_os = "linux")]
+        if !arguments.processors.is_empty() {
+            let mut set = nix::sched::CpuSet::new();
+            (arguments.processors.iter())
+                .try_for_each(|&number| set.set(number))
+                .and_then(|()| nix::sched::sched_setaffinity(Pid::from_raw(0), &set))
+                .map_err(|error| {
+                    let numbers = &arguments.processors;
+                    format!("it cannot be kept to processors {numbers:?}: {error}; are they there, and is --slot-cpus right?")
+                })?;
+        }
+        // What a process maps and does not write costs nothing, so only its own data counts.
+        if let Some(bytes) = arguments.memory_bytes {
+            let resource = nix::sys::resource::Resource::RLIMIT_DATA;
+            nix::sys::resource::setrlimit(resource, bytes, bytes).map_err(|error| {
+                format!("its memory cannot be limited to {bytes} bytes: {error}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How many processes the system has killed since it started because memory ran out.
+    fn kills_for_memory() -> u64 {
+        let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+        let count = |line: &str| line.strip_prefix("oom_kill ")?.parse().ok();
+        counters.lines().find_map(count).unwrap_or(0)
     }
 
     /// Reads the Worker's orders until its end of the pipe closes, which is the last order.
@@ -369,6 +431,7 @@ mod platform {
                         exit: status.code(),
                         signal: None,
                         peak_memory_bytes: None,
+                        killed_for_memory: false,
                         left_behind: 0,
                     });
                     return 0;
@@ -399,6 +462,16 @@ mod tests {
         assert_eq!(parsed.oom_score_adj, Some(500));
         assert!(!parsed.exec);
         assert_eq!(parsed.command, words("blender --exec -- x"));
+        let parsed = parse(words(
+            "--processors 2,3 --memory 4096 -- blender --memory 1",
+        ))
+        .unwrap();
+        assert_eq!(parsed.processors, [2, 3]);
+        assert_eq!(parsed.memory_bytes, Some(4096));
+        assert_eq!(parsed.command, words("blender --memory 1"));
+        // A limit that cannot be read must not become none.
+        assert!(parse(words("--memory much -- blender")).is_none());
+        assert!(parse(words("--processors 0-3 -- blender")).is_none());
         assert!(parse(words("blender")).is_none());
         assert!(parse(words("--")).is_none());
     }

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::blender::warm::Warm;
 use crate::client::Client;
 use crate::commands::{self, Context, Ending, Limits};
 use crate::lease::{self, Lease, Leases};
 use crate::link::Link;
 use crate::media::Media;
 use crate::outbox::{Outbox, OutboxFailed};
-use crate::process::Launcher;
+use crate::places::Places;
 use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
 use crate::turn::{Start, Turn};
@@ -47,10 +46,9 @@ pub(crate) struct TaskRunner {
     pub(crate) client: Client,
     pub(crate) link: Link,
     pub(crate) leases: Leases,
-    pub(crate) launcher: Launcher,
+    pub(crate) places: Arc<Places>,
     pub(crate) media: Media,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) warm: Warm,
 }
 
 impl TaskRunner {
@@ -77,10 +75,8 @@ impl TaskRunner {
             stop: taken.stop,
             lease: lease.clone(),
             assignment,
-            launcher: self.launcher.clone(),
             media: self.media.clone(),
             limits: Arc::clone(&self.limits),
-            warm: self.warm.clone(),
             turn: taken.turn,
             ends_with_render: is_one_render(&task),
         };
@@ -149,7 +145,7 @@ impl TaskRunner {
             tracing::info!(%reason, "the task was stopped before its turn came");
             return Ok(false);
         }
-        self.warm.end_unless_of(&context.job).await;
+        context.end_other_warm().await;
         let started = context.reporter.begin()?.settled();
         let within = Duration::from_millis(context.assignment.start_within_ms);
         tokio::select! {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Whose turn it is to run programs, and how far the start of a task has come.
 //!
-//! A Worker has one place for programs. A task that was claimed ahead prepares itself and waits
-//! for the place; the one before gives it up as soon as its last program is done, while its frames
+//! A Worker has one or more places for programs. A task that was claimed ahead prepares itself and waits
+//! for a place; the one before gives it up as soon as its last program is done, while its frames
 //! are still being published. Publication waits until the Manager has taken the start: before
 //! that the task may be somebody else's by now, and what was rendered is thrown away.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::outbox::{OutboxFailed, Pending};
+use crate::places::{Places, Taken};
 use crate::stop::{Stop, StopReason};
 
 /// How far the start of a task has come.
@@ -27,41 +28,46 @@ pub(crate) enum Start {
 /// The turn of one task.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    place: Arc<Semaphore>,
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    job: String,
+    places: Arc<Places>,
+    place: Mutex<Option<Arc<Taken>>>,
     start: watch::Sender<Start>,
     report: Mutex<Option<Pending>>,
 }
 
 impl Turn {
-    /// `place` has one permit for each program that may run at a time.
-    pub(crate) fn new(place: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(job: String, places: Arc<Places>) -> Self {
         Self {
-            place,
-            permit: Mutex::default(),
+            job,
+            places,
+            place: Mutex::default(),
             start: watch::Sender::new(Start::Waits),
             report: Mutex::default(),
         }
     }
 
-    /// Waits for the place, unless the task has it.
+    /// Waits for a place, unless the task has one.
     pub(crate) async fn take(&self, stop: &Stop) -> Result<(), StopReason> {
-        if self.permit.lock().expect("no holder panics").is_some() {
+        if self.place().is_some() {
             return Ok(());
         }
-        let permit = tokio::select! {
+        let taken = tokio::select! {
             biased;
             reason = stop.wait() => return Err(reason),
-            permit = Arc::clone(&self.place).acquire_owned() => permit,
+            taken = self.places.take(&self.job) => taken,
         };
-        let permit = permit.expect("the place is never closed");
-        *self.permit.lock().expect("no holder panics") = Some(permit);
+        *self.place.lock().expect("no holder panics") = Some(Arc::new(taken));
         Ok(())
     }
 
-    /// The next task may run its programs.
+    /// The place that the task has.
+    pub(crate) fn place(&self) -> Option<Arc<Taken>> {
+        self.place.lock().expect("no holder panics").clone()
+    }
+
+    /// The next task may run its programs, once nobody uses the place any more.
     pub(crate) fn give(&self) {
-        self.permit.lock().expect("no holder panics").take();
+        self.place.lock().expect("no holder panics").take();
     }
 
     pub(crate) fn start(&self) -> Start {
@@ -105,8 +111,9 @@ mod tests {
     #[tokio::test]
     async fn one_task_at_a_time_has_the_place() {
         // Protects the machine from two Blenders, and the next task from waiting for publications.
-        let place = Arc::new(Semaphore::new(1));
-        let (first, second) = (Turn::new(Arc::clone(&place)), Turn::new(place));
+        let places = Places::of_nothing(1);
+        let turn = || Turn::new("job".into(), Arc::clone(&places));
+        let (first, second) = (turn(), turn());
         let stop = Stop::new();
         first.take(&stop).await.unwrap();
         first.take(&stop).await.unwrap();

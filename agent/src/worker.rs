@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::blender::warm::Warm;
 use crate::client::{CallError, Client, TaskAnswer};
 use crate::commands::{Limits, unknown_names};
 use crate::frames::{settle, staging};
@@ -20,8 +19,9 @@ use crate::lease::Leases;
 use crate::link::{Backoff, Link};
 use crate::media::{self, Media};
 use crate::outbox::{Outbox, OutboxFailed};
+use crate::places::{Places, Share, own_processors};
 use crate::process::Launcher;
-use crate::running::{HELD_MAX, Running, claim_task};
+use crate::running::{Running, claim_task, held_max};
 use crate::sender::Sender;
 use crate::stop::StopReason;
 use crate::task::TaskRunner;
@@ -84,18 +84,22 @@ impl Worker {
         let launcher = Launcher {
             supervisor: options.supervisor.clone().map_or_else(own_executable, Ok)?,
             oom_score_adj: options.oom_score_adj,
+            share: Share::default(),
         };
+        let shares = (options.division)
+            .shares(options.slots as usize, &own_processors())
+            .map_err(Error::Slots)?;
         let runner = TaskRunner {
             outbox: outbox.clone(),
             client: client.clone(),
             link: link.clone(),
             leases: leases.clone(),
-            warm: Warm::new(
-                options.warm.clone(),
-                launcher.clone(),
-                options.data_dir.join("warm"),
+            places: Places::new(
+                shares,
+                &launcher,
+                &options.warm,
+                &options.data_dir.join("warm"),
             ),
-            launcher,
             media: Media::new(outbox.clone()),
             limits: Arc::new(limits_of(&options)),
         };
@@ -135,12 +139,12 @@ impl Worker {
         };
         let path = self.options.data_dir.join("outbox");
         let pictures = media::run(self.outbox.clone(), self.client.clone());
-        let warm = self.runner.warm.clone();
+        let places = Arc::clone(&self.runner.places);
         tokio::select! {
             reason = self.follow(first) => reason,
             failed = sender.run() => Err(outbox_error(&path, &failed)),
             failed = pictures => Err(outbox_error(&path, &failed)),
-            never = warm.end_idle() => match never {},
+            never = places.end_idle() => match never {},
         }
     }
 
@@ -156,11 +160,11 @@ impl Worker {
                 },
                 Next::Awake => self.awake().await?,
                 Next::Asleep => {
-                    self.runner.warm.end().await;
+                    self.runner.places.end_warm().await;
                     self.asleep().await
                 }
                 Next::Leave(reason) => {
-                    self.runner.warm.end().await;
+                    self.runner.places.end_warm().await;
                     self.leave().await;
                     return Ok(reason);
                 }
@@ -229,11 +233,7 @@ impl Worker {
                 can_restart: self.options.can_restart,
                 tablao: Some(SignOnExtension {
                     protocol: 1,
-                    slots: if self.options.claim_ahead {
-                        HELD_MAX
-                    } else {
-                        1
-                    },
+                    slots: held_max(self.options.slots, self.options.claim_ahead),
                     held_attempts: self.outbox.held_attempts(),
                 }),
             };
@@ -278,7 +278,7 @@ impl Worker {
 
     /// Takes tasks until another status is asked for.
     async fn awake(&mut self) -> Result<Next, Error> {
-        let wait = Duration::from_secs(self.options.long_poll_s.min(50));
+        let wait = self.patience();
         let mut backoff = Backoff::new();
         loop {
             let mut shutdown = self.shutdown.clone();
@@ -337,6 +337,11 @@ impl Worker {
         }
     }
 
+    /// How long the Manager may hold back the answer to an ask of a Worker that could run a task.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.options.long_poll_s.min(50))
+    }
+
     /// Asks for a task when everything before has been said.
     async fn ask(&self, wait: Duration) -> Result<Result<TaskAnswer, CallError>, Error> {
         let path = self.options.data_dir.join("outbox");
@@ -349,16 +354,24 @@ impl Worker {
     async fn run_tasks(&self, first: AssignedTask, asked: Instant) -> Result<(), Error> {
         // A Manager of Flamenco would hand out the task that runs once more.
         let claims_of_manager = first.tablao.is_some();
-        let mut running = Running::new(self.runner.clone());
+        let held_max = held_max(self.options.slots, self.options.claim_ahead);
+        let mut running = Running::new(self.runner.clone(), held_max);
         running.begin(first, asked, false);
         let mut shutdown = self.shutdown.clone();
         let mut leaves = false;
-        let mut claims = claims_of_manager && self.options.claim_ahead;
+        let mut claims = claims_of_manager;
         let mut claim = None;
+        let mut pause = None;
         while !running.is_empty() || claim.is_some() {
             if claims && !leaves && claim.is_none() && running.has_room() {
                 running.wait_for_change();
-                claim = Some(Box::pin(claim_task(self.client.clone())));
+                pause = None;
+                let wait = if running.has_free_place() {
+                    self.patience()
+                } else {
+                    Duration::ZERO
+                };
+                claim = Some(Box::pin(claim_task(self.client.clone(), wait)));
             }
             let claimed = async {
                 match &mut claim {
@@ -380,6 +393,11 @@ impl Worker {
                     ended.map_err(|failed| outbox_error(&path, &failed))?;
                     continue;
                 }
+                () = over(pause) => {
+                    pause = None;
+                    running.note_change();
+                    continue;
+                }
                 answered = claimed => answered,
             };
             claim = None;
@@ -387,14 +405,20 @@ impl Worker {
                 Ok(TaskAnswer::Task(task)) if !leaves && !running.knows(&task) => {
                     running.begin(*task, asked, true);
                 }
-                // Handed out before, or nothing: the next change is a reason to ask again.
-                Ok(TaskAnswer::Task(_) | TaskAnswer::Nothing) => {}
+                // Handed out before, or nothing: the next change is a reason to ask again, and so
+                // is a place that stays free.
+                Ok(TaskAnswer::Task(_) | TaskAnswer::Nothing) => {
+                    pause = (running.has_free_place()).then(|| Instant::now() + IDLE_PAUSE);
+                }
                 // What is asked for is done when the tasks that run are.
                 Ok(TaskAnswer::StatusRequested(_) | TaskAnswer::NotAwake) => {
                     claims = false;
                     running.drop_waiting();
                 }
-                Err(error) => self.link.failed("claim a task", &error),
+                Err(error) => {
+                    self.link.failed("claim a task", &error);
+                    pause = (running.has_free_place()).then(|| Instant::now() + IDLE_PAUSE);
+                }
             }
         }
         Ok(())
@@ -447,6 +471,14 @@ async fn shutdown_asked(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|asked| *asked).await.is_err() {
         // The caller gave up its end without asking: then nobody ever will.
         std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves at this moment, if there is one.
+async fn over(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

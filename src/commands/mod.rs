@@ -23,6 +23,7 @@ mod replay;
 mod settings;
 mod setup;
 mod shaman;
+mod slots;
 mod submit;
 mod tasks;
 mod warm;

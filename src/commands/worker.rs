@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tablao_agent::{ExitReason, discovery};
 
-use super::warm::Warm;
+use super::{slots::Slots, warm::Warm};
 
 /// Run a Worker.
 ///
@@ -26,9 +26,6 @@ pub(crate) struct Worker {
     /// Name shown to people; the host's name when there is none.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Tasks at the same time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    slots: u32,
     /// Task types to take, separated by commas.
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     task_types: Vec<String>,
@@ -44,6 +41,8 @@ pub(crate) struct Worker {
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
+    #[command(flatten)]
+    slots: Slots,
     #[command(flatten)]
     warm: Warm,
 }
@@ -71,7 +70,7 @@ impl Worker {
         };
         let mut options = tablao_agent::Options::new(manager, self.data);
         options.name = self.name;
-        options.slots = self.slots;
+        self.slots.set(&mut options);
         options.warm = self.warm.limits();
         options.can_restart = self.restart_exit_code.is_some();
         options.allowed_commands = self.allowed_commands;

@@ -26,10 +26,14 @@ pub(super) async fn run_logged(
     mut on_line: impl FnMut(&str),
 ) -> Result<Ended, Unended> {
     let reporter = &context.reporter;
+    let Some(place) = context.turn.place() else {
+        let fault = "it is not this task's turn, which is a fault of the worker";
+        return Err(Unended::NotStarted(fault.to_owned()));
+    };
     reporter.log(&format!("$ {}", shell_words::quote(exe, args)));
     let mut pid = 0;
     let ended = process::run(
-        &context.launcher,
+        &place.launcher,
         exe,
         args,
         &context.stop,

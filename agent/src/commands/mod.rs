@@ -21,11 +21,10 @@ mod video;
 
 use std::sync::Arc;
 
-use crate::blender::warm::Warm;
 use crate::lease::Lease;
 use crate::media::Media;
 use crate::outbox::OutboxFailed;
-use crate::process::{Ended, Launcher, Unended};
+use crate::process::{Ended, OutOfMemory, Unended};
 use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
 use crate::turn::{Start, Turn};
@@ -131,10 +130,8 @@ pub(crate) struct Context {
     pub(crate) stop: Stop,
     pub(crate) lease: Lease,
     pub(crate) assignment: Assignment,
-    pub(crate) launcher: Launcher,
     pub(crate) media: Media,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) warm: Warm,
     pub(crate) turn: Arc<Turn>,
     /// Whether the task is one render, so that the next task may have its turn while the last
     /// frames of this one are published.
@@ -147,10 +144,18 @@ impl Context {
         let taken = self.turn.take(&self.stop).await;
         taken.map_err(Ending::Stopped)?;
         if self.turn.start() == Start::Waits {
-            self.warm.end_unless_of(&self.job).await;
+            self.end_other_warm().await;
             self.turn.begin(Some(self.reporter.begin()?));
         }
         Ok(())
+    }
+
+    /// The Blender that stays up in the task's place ends if it is another job's, which needs the
+    /// memory.
+    pub(crate) async fn end_other_warm(&self) {
+        if let Some(place) = self.turn.place() {
+            place.warm.end_unless_of(&self.job).await;
+        }
     }
 
     /// Waits until the Manager has taken the start of the task: only then is it surely ours, and
@@ -235,6 +240,26 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
     Ok(())
 }
 
+/// What ran out, how much there was, how much the program had, and what to do.
+fn out_of_memory_words(exe: &str, how: OutOfMemory, peak: Option<u64>) -> String {
+    let peak = peak.map_or_else(String::new, |peak| {
+        format!(" (it held {} at most)", mebibytes(peak))
+    });
+    match how {
+        OutOfMemory::Refused { limit } => format!(
+            "`{exe}` ran out of memory{peak}: a slot of this worker has {} (--slot-memory). Run it on a bigger machine, or give this worker fewer slots with more each",
+            mebibytes(limit)
+        ),
+        OutOfMemory::Killed => format!(
+            "`{exe}` was killed by the system because this machine ran out of memory{peak}. Run it on a bigger machine, or give this worker fewer slots"
+        ),
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes / (1024 * 1024))
+}
+
 /// Judges a program's end: only exit code 0 is success.
 pub(crate) fn expect_success(exe: &str, ended: Result<Ended, Unended>) -> Result<Ended, Ending> {
     let ended = match ended {
@@ -257,6 +282,10 @@ pub(crate) fn expect_success(exe: &str, ended: Result<Ended, Unended>) -> Result
     };
     let (class, what) = match (ended.exit, ended.signal) {
         (Some(0), _) => return Ok(ended),
+        _ if let Some(how) = ended.out_of_memory => (
+            FailureClass::OutOfMemory,
+            out_of_memory_words(exe, how, ended.peak_memory_bytes),
+        ),
         (Some(code), _) => (
             FailureClass::Process,
             format!("`{exe}` ended with exit code {code}; its last words are in the task's log"),

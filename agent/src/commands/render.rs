@@ -148,7 +148,7 @@ fn left_to_do(
 
 /// How a warm Blender would render this; none when it is to be started anew, which the log tells.
 fn warm_plan(context: &Context, exe: &str, args: &[String], blendfile: &str) -> Option<WarmPlan> {
-    if !context.warm.is_enabled() {
+    if !context.turn.place()?.warm.is_enabled() {
         return None;
     }
     match warm::plan(exe, args, blendfile) {
@@ -232,7 +232,11 @@ async fn render_warm(
             on_line(line);
         }
     };
-    let rendered = context.warm.render(request, &context.stop, &mut say).await;
+    let Some(place) = context.turn.place() else {
+        return context.go_on();
+    };
+    let rendered = place.warm.render(request, &context.stop, &mut say).await;
+    drop(place);
     reporter.flush();
     match rendered {
         Ok(peak) => {
@@ -305,7 +309,7 @@ fn explain(ending: Ending, observer: &Observer) -> Ending {
             if let Some(advice) = observer.advice {
                 failure.report.class = FailureClass::FeatureMissing;
                 failure.reason = format!("{advice} ({})", failure.reason);
-            } else if observer.out_of_memory {
+            } else if observer.out_of_memory && failure.report.class != FailureClass::OutOfMemory {
                 failure.report.class = FailureClass::OutOfMemory;
                 failure.reason = format!(
                     "the machine or its GPU ran out of memory; use a worker with more, or simplify the scene ({})",
