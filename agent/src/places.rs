@@ -67,6 +67,16 @@ pub(crate) fn own_processors() -> Vec<usize> {
     Vec::new()
 }
 
+/// Bytes of memory that this machine has; none where the system does not say.
+pub(crate) fn own_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// Drivers that can be told by the environment which card a program sees.
 const GRAPHICS_VARIABLES: [&str; 3] = [
     "CUDA_VISIBLE_DEVICES",
@@ -99,6 +109,15 @@ impl Division {
             })
             .collect();
         Ok(shares)
+    }
+
+    /// Bytes of memory that a task may count on, on a machine with so many.
+    pub(crate) fn memory_of_one(&self, count: u32, machine: Option<u64>) -> Option<u64> {
+        let share = machine.map(|bytes| bytes / u64::from(count));
+        match (self.memory_bytes, machine) {
+            (Some(limit), Some(machine)) => Some(limit.min(machine)),
+            (limit, _) => limit.or(share),
+        }
     }
 
     fn check(&self, count: usize, processors: &[usize]) -> Result<(), String> {
@@ -316,6 +335,20 @@ mod tests {
         assert_eq!(cards, ["0", "1", "0"]);
         let without = Division::default().shares(1, &[]).unwrap();
         assert_eq!(without[0].environment, [("TABLAO_SLOT".into(), "1".into())]);
+    }
+
+    #[test]
+    fn a_task_counts_on_its_limit_or_its_share() {
+        // Protects a task that needs much from a worker that has it for all its tasks together.
+        let limited = |memory_bytes| Division {
+            memory_bytes,
+            ..Division::default()
+        };
+        assert_eq!(limited(None).memory_of_one(4, Some(64)), Some(16));
+        assert_eq!(limited(Some(20)).memory_of_one(4, Some(64)), Some(20));
+        assert_eq!(limited(Some(100)).memory_of_one(1, Some(64)), Some(64));
+        assert_eq!(limited(Some(100)).memory_of_one(1, None), Some(100));
+        assert_eq!(limited(None).memory_of_one(1, None), None);
     }
 
     #[cfg(target_os = "linux")]

@@ -52,6 +52,9 @@ pub struct SignOnExtension {
     pub slots: u32,
     /// Attempts about which reports are still to come.
     pub held_attempts: Vec<String>,
+    /// Bytes of memory that a task may count on, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_memory_bytes: Option<u64>,
 }
 
 /// A status somebody asked this Worker to take.

@@ -19,7 +19,7 @@ use crate::lease::Leases;
 use crate::link::{Backoff, Link};
 use crate::media::{self, Media};
 use crate::outbox::{Outbox, OutboxFailed};
-use crate::places::{Places, Share, own_processors};
+use crate::places::{Places, Share, own_memory, own_processors};
 use crate::process::Launcher;
 use crate::running::{Running, claim_task, held_max};
 use crate::sender::Sender;
@@ -235,6 +235,8 @@ impl Worker {
                     protocol: 1,
                     slots: held_max(self.options.slots, self.options.claim_ahead),
                     held_attempts: self.outbox.held_attempts(),
+                    slot_memory_bytes: (self.options.division)
+                        .memory_of_one(self.options.slots, own_memory()),
                 }),
             };
             match self.client.sign_on(&body).await {

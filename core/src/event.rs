@@ -348,6 +348,18 @@ facts! {
         ranges: Vec<(u32, u32)>,
     }
 
+    /// A task ran out of memory, and is not given to workers that have no more than this.
+    TaskOutgrew {
+        /// The job.
+        job: JobId,
+        /// The task.
+        task: u32,
+        /// Memory that was too little before, in bytes, if some was.
+        from: Option<u64>,
+        /// Memory that is too little, in bytes.
+        to: u64,
+    }
+
     /// What these tasks have published so far is not wanted any more: it is rendered anew over it.
     OutputsDiscarded {
         /// The job.
@@ -454,6 +466,15 @@ facts! {
         worker: WorkerId,
         /// What was asked before.
         from: StatusRequest,
+    }
+    /// How much memory a worker has for a task.
+    WorkerMemorySet {
+        /// The worker.
+        worker: WorkerId,
+        /// Before, in bytes; `None` if it was not known.
+        from: Option<u64>,
+        /// After, in bytes; `None` if it is not known any more.
+        to: Option<u64>,
     }
     /// A worker's tags were set.
     WorkerTagsSet {

@@ -51,6 +51,8 @@ pub struct Farm {
     pub(crate) schedule: Schedule,
     pub(crate) crew: Crew,
     pub(crate) blocks: Blocks,
+    /// Bytes that workers have for a task, where they said so.
+    pub(crate) memory: BTreeMap<WorkerId, u64>,
     /// The sum of the leaves of all entities but the unsettled ones.
     pub(crate) hash: SetHash,
     pub(crate) unsettled: Unsettled,
@@ -159,6 +161,17 @@ impl Farm {
         &self.workers
     }
 
+    /// Bytes of memory that a worker has for a task, if it said so.
+    pub fn memory_of(&self, worker: WorkerId) -> Option<u64> {
+        self.memory.get(&worker).copied()
+    }
+
+    /// A worker has no more memory than what was too little. One that never said is not too small.
+    pub(crate) fn is_too_small(&self, worker: WorkerId, outgrown: Option<u64>) -> bool {
+        let memory = self.memory_of(worker);
+        outgrown.is_some_and(|outgrown| memory.is_some_and(|memory| memory <= outgrown))
+    }
+
     /// Tags by id.
     pub fn tags(&self) -> &BTreeMap<TagId, Tag> {
         &self.tags
@@ -244,6 +257,16 @@ impl Farm {
         self.remotes
             .iter()
             .for_each(|remote| hash.add(Leaf::of(Domain::Remote, &remote)));
+        self.memory
+            .iter()
+            .for_each(|memory| hash.add(Leaf::of(Domain::Memory, &memory)));
+        (self.jobs.values())
+            .flat_map(|job| {
+                job.tasks
+                    .outgrown()
+                    .map(|task| outgrown_leaf(job.state.facts.job, task))
+            })
+            .for_each(|leaf| hash.add(leaf));
         hash.digest()
     }
 
@@ -352,4 +375,9 @@ pub(crate) fn task_leaf(job: &Job, task: &Task<'_>) -> Leaf {
         .checked_sub(1)
         .and_then(|chunk| job.state.chunks[chunk].1);
     Leaf::of(Domain::Task, &(job.state.facts.job, detail, task))
+}
+
+/// The leaf of how much memory was too little for a task, by its number.
+pub(crate) fn outgrown_leaf(job: JobId, task: (u32, u64)) -> Leaf {
+    Leaf::of(Domain::Outgrown, &(job, task))
 }

@@ -12,10 +12,10 @@ use crate::event::{
     JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored, JobStatusChanged, JobTagChanged,
     JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked, OriginAdvanced,
     OutputsDiscarded, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
-    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared, TermStarted,
-    ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet,
-    WorkerSignedOn, WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested,
-    WorkerTagsSet, WorkerUnblocked,
+    TagDeleted, TaskOutgrew, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared,
+    TermStarted, ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerMemorySet,
+    WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
+    WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.
@@ -161,6 +161,7 @@ kinds! {
     39 v 1 WorkerUnblocked None Changes,
     40 v 1 FailuresCleared None Changes,
     41 v 1 OutputsDiscarded Reason Changes,
+    42 v 1 TaskOutgrew Reason Changes,
 
     50 v 1 FramePublished Frame Changes,
     51 v 1 FrameSkipped None History,
@@ -181,6 +182,7 @@ kinds! {
     70 v 1 TagCreated Named Changes,
     71 v 1 TagChanged Named Changes,
     72 v 1 TagDeleted None Changes,
+    74 v 1 WorkerMemorySet None Changes,
 
     80 v 1 ManagerLinked Named Changes,
     81 v 1 ManagerRevoked Reason Changes,

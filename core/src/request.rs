@@ -561,4 +561,11 @@ requests! {
         /// Which.
         wish: FrameWish,
     },
+    76 /// A worker says how much memory it has for a task.
+    NoteMemory {
+        /// The worker.
+        worker: WorkerId,
+        /// Bytes; `None` if it does not say.
+        bytes: Option<u64>,
+    },
 }

@@ -62,6 +62,12 @@ mod prefix {
     pub(super) const DISCARDED: u8 = 24;
     /// One row, and only where something is wrong with a frame. Rows of earlier builds lack it.
     pub(super) const FLAWS: u8 = 15;
+    /// One row, and only where a worker said how much memory it has. Rows of earlier builds lack
+    /// it.
+    pub(super) const MEMORY: u8 = 17;
+    /// One row of a job, and only where a task of it ran out of memory. Rows of earlier builds
+    /// lack it.
+    pub(super) const OUTGROWN: u8 = 25;
 }
 
 const _: () = assert!(
@@ -138,9 +144,15 @@ impl Farm {
                 let key = key(prefix::DISCARDED, id.as_bytes());
                 (key, to_bytes(&discarded))
             });
+            let outgrown: Vec<(u32, u64)> = job.tasks.outgrown().collect();
+            let outgrown = (!outgrown.is_empty()).then(|| {
+                let key = key(prefix::OUTGROWN, id.as_bytes());
+                (key, to_bytes(&outgrown))
+            });
             (std::iter::once(state).chain(runs).chain(blocks))
                 .chain(rare)
                 .chain(discarded)
+                .chain(outgrown)
         });
         farm.chain(jobs)
             .chain(self.attempts.values().map(|attempt| {
@@ -180,6 +192,7 @@ impl Farm {
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
             .chain(self.block_row())
             .chain(self.flaw_row())
+            .chain(self.memory_row())
     }
 
     fn farm_row(&self) -> FarmRow {
@@ -207,6 +220,10 @@ impl Farm {
     fn flaw_row(&self) -> Option<Row> {
         let flaws = self.flaws.to_list();
         (!flaws.is_empty()).then(|| (vec![prefix::FLAWS], to_bytes(&flaws)))
+    }
+
+    fn memory_row(&self) -> Option<Row> {
+        (!self.memory.is_empty()).then(|| (vec![prefix::MEMORY], to_bytes(&self.memory)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -261,6 +278,7 @@ struct JobRows {
     blocks: BTreeMap<u32, States>,
     rare: Rare,
     discarded: Vec<(u32, Lsn)>,
+    outgrown: Vec<(u32, u64)>,
 }
 
 impl JobRows {
@@ -271,6 +289,7 @@ impl JobRows {
         self.rare.0.extend(other.rare.0);
         self.rare.1.extend(other.rare.1);
         self.discarded.extend(other.discarded);
+        self.outgrown.extend(other.outgrown);
     }
 
     /// The tasks, if there are no gaps among them.
@@ -283,6 +302,7 @@ impl JobRows {
             }
             tasks.discard(number, at);
         }
+        tasks.restore_outgrown(self.outgrown)?;
         Ok(tasks)
     }
 }
@@ -307,7 +327,7 @@ impl Assembly {
         match kind {
             prefix::FARM => self.row = Some(from_bytes(value)?),
             prefix::JOB => self.states.push(from_bytes(value)?),
-            prefix::RUN | prefix::TASKS | prefix::RARE | prefix::DISCARDED => {
+            prefix::RUN | prefix::TASKS | prefix::RARE | prefix::DISCARDED | prefix::OUTGROWN => {
                 const SHORT: Error = Error::Inconsistent("a key is too short");
                 let (job, number) = id.split_first_chunk().ok_or(SHORT)?;
                 let rows = self.tasks.entry(*job).or_default();
@@ -317,6 +337,10 @@ impl Assembly {
                 }
                 if kind == prefix::DISCARDED {
                     rows.discarded = from_bytes(value)?;
+                    return Ok(());
+                }
+                if kind == prefix::OUTGROWN {
+                    rows.outgrown = from_bytes(value)?;
                     return Ok(());
                 }
                 let first = u32::from_be_bytes(number.try_into().map_err(|_| SHORT)?);
@@ -365,6 +389,7 @@ impl Assembly {
             prefix::FLAWS => farm
                 .flaws
                 .restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
+            prefix::MEMORY => farm.memory = from_bytes(value)?,
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
@@ -390,6 +415,7 @@ impl Assembly {
             farm.blocks.put(block, at);
         }
         farm.flaws.restore(others.flaws.into_list());
+        farm.memory.extend(others.memory);
     }
 
     /// The farm without its indexes, once every row was taken.

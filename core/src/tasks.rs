@@ -45,6 +45,10 @@ pub struct Task<'a> {
     pub steps_completed: u32,
     /// Workers that failed it.
     pub failed_by: &'a [WorkerId],
+    /// Bytes of memory that were too few for it, if it ran out of memory somewhere. Has a leaf of
+    /// its own in the digest.
+    #[serde(skip)]
+    pub outgrown: Option<u64>,
     /// The live attempt.
     pub attempt: Option<AttemptId>,
     /// The worker of the last attempt.
@@ -156,6 +160,7 @@ pub(crate) struct TaskBefore {
     state: TaskState,
     attempt: Option<AttemptId>,
     failed_by: SmallVec<[WorkerId; 1]>,
+    outgrown: Option<u64>,
 }
 
 /// Neighbouring tasks whose changing part copies of a farm share until one of them changes: few
@@ -183,6 +188,8 @@ pub struct Tasks {
     len: u32,
     attempts: BTreeMap<u32, AttemptId>,
     failed_by: BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
+    /// Of tasks that somebody failed.
+    outgrown: BTreeMap<u32, u64>,
     /// Since when what a task published is not wanted any more.
     discarded: BTreeMap<u32, Lsn>,
 }
@@ -270,6 +277,27 @@ impl Tasks {
         (self.failed_by.iter()).map(|(&number, workers)| (number, workers.as_slice()))
     }
 
+    /// The tasks that ran out of memory, and how many bytes were too few.
+    pub fn outgrown(&self) -> impl Iterator<Item = (u32, u64)> {
+        (self.outgrown.iter()).map(|(&number, &bytes)| (number, bytes))
+    }
+
+    /// Puts back what a checkpoint held.
+    pub(crate) fn restore_outgrown(
+        &mut self,
+        outgrown: Vec<(u32, u64)>,
+    ) -> Result<(), rows::Error> {
+        self.outgrown = outgrown.into_iter().collect();
+        let all_failed = (self.outgrown.keys()).all(|number| self.failed_by.contains_key(number));
+        if all_failed {
+            Ok(())
+        } else {
+            Err(rows::Error::Inconsistent(
+                "a task ran out of memory and nobody failed it",
+            ))
+        }
+    }
+
     /// Which of what the task has to render counts as rendered: only what was published by an
     /// attempt of its own after this. `None`: whatever is there.
     pub fn rendered_since(&self, number: u32) -> Option<Lsn> {
@@ -322,7 +350,10 @@ impl Tasks {
         let failed_by = rare(!self.failed_by.is_empty())
             .and_then(|number| self.failed_by.get(number))
             .map_or(&[][..], SmallVec::as_slice);
-        Self::task(run, place, state, attempt, failed_by)
+        let outgrown = rare(!self.outgrown.is_empty())
+            .and_then(|number| self.outgrown.get(number))
+            .copied();
+        Self::task(run, place, state, attempt, (failed_by, outgrown))
     }
 
     /// The task as it was.
@@ -332,8 +363,10 @@ impl Tasks {
             state,
             attempt,
             failed_by,
+            outgrown,
         } = before;
-        Some(Self::task(run, place, state, *attempt, failed_by))
+        let failures = (failed_by.as_slice(), *outgrown);
+        Some(Self::task(run, place, state, *attempt, failures))
     }
 
     /// What has to be known of a task to tell later how it was.
@@ -344,6 +377,7 @@ impl Tasks {
             state: *self.state(number)?,
             attempt: task.attempt,
             failed_by: SmallVec::from_slice(task.failed_by),
+            outgrown: task.outgrown,
         })
     }
 
@@ -352,7 +386,7 @@ impl Tasks {
         place: usize,
         state: &TaskState,
         attempt: Option<AttemptId>,
-        failed_by: &'a [WorkerId],
+        (failed_by, outgrown): (&'a [WorkerId], Option<u64>),
     ) -> Task<'a> {
         let facts = (run.facts.get(place)).expect("a run has facts for each of its states");
         let number = run.first + u32::try_from(place).expect("numbers are u32");
@@ -370,6 +404,7 @@ impl Tasks {
             steps_total: facts.steps_total,
             steps_completed: state.steps_completed,
             failed_by,
+            outgrown,
             attempt,
             last_worker: state
                 .has(flag::HAS_LAST_WORKER)
@@ -509,6 +544,7 @@ impl Tasks {
             state: Arc::make_mut(block).get_mut(at % SHARED_TASKS)?,
             attempts: &mut self.attempts,
             failed_by: &mut self.failed_by,
+            outgrown: &mut self.outgrown,
         })
     }
 
@@ -534,6 +570,7 @@ pub(crate) struct TaskChange<'a> {
     pub(crate) state: &'a mut TaskState,
     attempts: &'a mut BTreeMap<u32, AttemptId>,
     failed_by: &'a mut BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
+    outgrown: &'a mut BTreeMap<u32, u64>,
 }
 
 impl TaskChange<'_> {
@@ -554,7 +591,13 @@ impl TaskChange<'_> {
         newly
     }
 
+    /// Notes that so many bytes of memory are too few for the task.
+    pub(crate) fn set_outgrown(&mut self, bytes: u64) {
+        self.outgrown.insert(self.number, bytes);
+    }
+
     pub(crate) fn clear_failed_by(&mut self) {
+        self.outgrown.remove(&self.number);
         self.failed_by.remove(&self.number);
     }
 

@@ -16,9 +16,11 @@ use tablao_core::{
     WorkerStatus,
     detail::{FrameDetail, JobDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, JobSource, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{Finding, FrameWish, FramesVerified, frame_flags},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, frame_flags},
     kind::KINDS,
-    request::{FrameReport, ImportedState, ImportedWorker, Regeneration, Report, Requeue},
+    request::{
+        FailureReport, FrameReport, ImportedState, ImportedWorker, Regeneration, Report, Requeue,
+    },
 };
 use uuid::Uuid;
 
@@ -60,12 +62,34 @@ fn every_kind_changes_the_digest_or_is_listed_as_history() {
     workers(&mut ride);
     attempts(&mut ride);
     regeneration(&mut ride);
+    memory(&mut ride);
     let missing: Vec<&str> = KINDS
         .iter()
         .filter(|kind| !ride.kinds.contains_key(&kind.number))
         .map(|kind| kind.name)
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+/// A task that runs out of memory.
+fn memory(ride: &mut Ride) {
+    let worker = ride.worker(600, Protocol::Tablao, &["misc"]);
+    ride.granted(&Request::NoteMemory {
+        worker,
+        bytes: Some(1 << 30),
+    });
+    ride.submit(600, &[("misc", 50, &[])]);
+    let task = ride.next(worker).expect("there is one");
+    let mut report = report(worker, task);
+    report.attempt = ride.task(task).attempt;
+    report.status = Some(TaskStatus::Failed);
+    report.failure = Some(FailureReport {
+        class: FailureClass::OutOfMemory,
+        exit: None,
+        signal: None,
+    });
+    let report = Box::new(report);
+    ride.granted(&Request::Report { report });
 }
 
 /// Tasks that come, go, and are rendered anew.

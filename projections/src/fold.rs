@@ -102,7 +102,7 @@ impl ReadModel {
                 }
             }
             // A task's priority and its list of failures are facts; it was touched above.
-            Event::TaskPriorityChanged(_) | Event::FailuresCleared(_) => {}
+            Event::TaskPriorityChanged(_) | Event::FailuresCleared(_) | Event::TaskOutgrew(_) => {}
             Event::StepsAdvanced(_) => {}
             Event::AttemptAssigned(facts) => self.attempt_assigned(recorded, facts),
             Event::AttemptStarted(facts) => {
@@ -155,6 +155,7 @@ impl ReadModel {
                 self.change_worker(recorded, facts.worker, |row| row.request_reason.clear());
             }
             Event::WorkerTagsSet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
+            Event::WorkerMemorySet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
             Event::WorkerScheduleSet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
             Event::WorkerDeleted(facts) => {
                 self.change_worker(recorded, facts.worker, |row| row.status_reason = reason());
@@ -444,6 +445,7 @@ impl<'a> Touched<'a> {
             }
             Event::FailuresCleared(facts) => return Some(Self::many(facts.job, &facts.ranges)),
             Event::TaskPriorityChanged(facts) => (facts.job, facts.task),
+            Event::TaskOutgrew(facts) => (facts.job, facts.task),
             Event::AttemptAssigned(facts) => (facts.job, facts.task),
             Event::StepsAdvanced(facts) => (facts.job, facts.task),
             Event::AttemptEnded(facts) => (facts.job, facts.task),

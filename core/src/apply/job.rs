@@ -7,6 +7,7 @@ use crate::{
     Farm, JobId, JobStatus, Lsn, Recorded, ShotId, TaskStatus,
     entity::{FrameKey, Job, JobState, Tasks},
     event::{JobAccepted, JobImported, NewTasks, TasksAdded},
+    farm::outgrown_leaf,
     status::TaskCounts,
     tasks::TaskState,
     unsettled::Mark,
@@ -144,6 +145,9 @@ impl Farm {
             return;
         };
         self.unsettled.job_goes(&mut self.hash, &job);
+        for task in job.tasks.outgrown() {
+            self.hash.remove(outgrown_leaf(id, task));
+        }
         self.blocks.take_all_of(&job);
         self.flaws.take_all_of(&mut self.hash, id);
         let gone = self.frames_last_published_by(id);

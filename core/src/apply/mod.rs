@@ -161,6 +161,7 @@ impl Farm {
                 self.refresh_lanes(facts.job);
             }
             Event::FailuresCleared(facts) => self.failures_cleared(recorded, facts),
+            Event::TaskOutgrew(facts) => self.task_outgrew(recorded, facts),
             Event::AttemptAssigned(facts) => self.attempt_assigned(recorded, facts),
             Event::AttemptStarted(facts) => self.attempt_started(facts),
             Event::AttemptStopRequested(facts) => self.attempt_stop_requested(facts),
@@ -202,6 +203,7 @@ impl Farm {
             Event::WorkerStatusRequestCleared(facts) => {
                 self.change_worker(recorded, facts.worker, |worker| worker.pending = None);
             }
+            Event::WorkerMemorySet(facts) => self.worker_memory_set(recorded, facts),
             Event::WorkerTagsSet(facts) => {
                 let tags = facts.to.iter().copied().collect();
                 self.change_worker(recorded, facts.worker, |worker| worker.tags = tags);

@@ -6,8 +6,10 @@ use crate::{
     entity::{Attempt, AttemptState, Frame},
     event::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
-        FailuresCleared, FrameFlagged, FramePublished, FramesWanted, TasksChanged, ThumbnailStored,
+        FailuresCleared, FrameFlagged, FramePublished, FramesWanted, TaskOutgrew, TasksChanged,
+        ThumbnailStored,
     },
+    farm::outgrown_leaf,
     flaws::Flaw,
 };
 
@@ -45,9 +47,24 @@ impl Farm {
                         }
                     }
                 }
+                if let Some(bytes) = task.outgrown {
+                    self.hash.remove(outgrown_leaf(event.job, (number, bytes)));
+                }
                 self.change_task(recorded, event.job, number, |task| task.clear_failed_by());
             }
         }
+        self.refresh_lanes(event.job);
+    }
+
+    pub(super) fn task_outgrew(&mut self, recorded: &Recorded, event: &TaskOutgrew) {
+        let leaf = |bytes: u64| outgrown_leaf(event.job, (event.task, bytes));
+        if let Some(before) = event.from {
+            self.hash.remove(leaf(before));
+        }
+        self.hash.add(leaf(event.to));
+        self.change_task(recorded, event.job, event.task, |task| {
+            task.set_outgrown(event.to);
+        });
         self.refresh_lanes(event.job);
     }
 

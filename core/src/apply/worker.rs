@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use crate::{
     AttemptId, Farm, Recorded, WorkerId, WorkerStatus,
+    digest::{Domain, Leaf},
     entity::{Protocol, Worker},
-    event::{WorkerRegistered, WorkerSignedOn},
+    event::{WorkerMemorySet, WorkerRegistered, WorkerSignedOn},
     unsettled::Mark,
 };
 
@@ -58,6 +59,18 @@ impl Farm {
             worker.status = Some(WorkerStatus::Starting);
             worker.detail = recorded.detail_hash;
         });
+    }
+
+    pub(super) fn worker_memory_set(&mut self, recorded: &Recorded, event: &WorkerMemorySet) {
+        let leaf = |bytes: u64| Leaf::of(Domain::Memory, &(event.worker, bytes));
+        if let Some(before) = self.memory.remove(&event.worker) {
+            self.hash.remove(leaf(before));
+        }
+        if let Some(bytes) = event.to {
+            self.hash.add(leaf(bytes));
+            self.memory.insert(event.worker, bytes);
+        }
+        self.change_worker(recorded, event.worker, |_| {});
     }
 
     pub(crate) fn change_worker(

@@ -71,6 +71,7 @@ impl<'a> Plan<'a> {
             && (job.state.facts.tag).is_none_or(|tag| worker.tags.contains(&tag))
             && !job.state.blocked.contains(&(worker.id, type_name))
             && !task.failed_by.contains(&worker.id)
+            && !farm.is_too_small(worker.id, task.outgrown)
             && (task.depends_on.iter())
                 .all(|&other| job.tasks.status(other) == Some(TaskStatus::Completed))
             && (job.state.facts.limits.max_workers).is_none_or(|max| job.live <= max)

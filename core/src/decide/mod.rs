@@ -6,6 +6,7 @@ mod control;
 mod frames;
 mod import;
 mod job;
+mod memory;
 mod plan;
 mod reassign;
 mod regenerate;
@@ -242,6 +243,7 @@ impl Farm {
             Request::FollowSchedules { wanted, signing_on } => {
                 plan.follow_schedules(wanted, *signing_on)
             }
+            Request::NoteMemory { worker, bytes } => plan.note_memory(*worker, *bytes)?,
             Request::ExpireBlocks { made_by } => plan.expire_blocks(*made_by),
             Request::PrepareTasks {
                 job,

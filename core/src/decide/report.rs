@@ -217,7 +217,12 @@ impl<'a> Plan<'a> {
             return;
         }
         let lacks = failure.class == FailureClass::FeatureMissing;
-        let verdict = self.judge(job, task, attempt.worker, lacks);
+        let outgrown = if failure.class == FailureClass::OutOfMemory {
+            self.outgrown_at(task, attempt.worker)
+        } else {
+            task.outgrown
+        };
+        let verdict = self.judge(job, task, attempt.worker, lacks, outgrown);
         if verdict.block {
             self.emit_with(
                 WorkerBlocked {
@@ -239,6 +244,7 @@ impl<'a> Plan<'a> {
         ending.counts_as_failure = true;
         ending.peak_memory_bytes = report.peak_memory_bytes;
         self.end(attempt, ending);
+        self.note_outgrown(attempt, task.outgrown, outgrown);
         if let Some(why) = verdict.fail_job {
             self.set_status(
                 job,
@@ -253,7 +259,16 @@ impl<'a> Plan<'a> {
     /// failed the task could run it.
     ///
     /// A worker that lacks what the task needs is blocked at once: it would fail the next one too.
-    fn judge(&self, job: &Job, task: &Task<'_>, worker: WorkerId, lacks: bool) -> Verdict {
+    ///
+    /// Nobody could run it either who has no more memory than what it has outgrown.
+    fn judge(
+        &self,
+        job: &Job,
+        task: &Task<'_>,
+        worker: WorkerId,
+        lacks: bool,
+        outgrown: Option<u64>,
+    ) -> Verdict {
         let policy = &self.farm.policy;
         let task_attempts_max =
             (job.state.facts.fail_policy.task_attempts_max).unwrap_or(policy.task_attempts_max);
@@ -268,10 +283,14 @@ impl<'a> Plan<'a> {
         let type_name = self.farm.task_type(task.task_type);
         let blocked_before = job.state.blocked.contains(&(worker, type_name.to_owned()));
         let block = (lacks || failures >= policy.blocklist_threshold) && !blocked_before;
-        let others = self.candidates(job, type_name, &failed_by);
+        let others = self.candidates(job, type_name, &failed_by, outgrown);
         let failing_workers = failed_by.len();
         if others == 0 {
-            let why = "no other worker could run it";
+            let why = if outgrown.is_some() {
+                "no other worker with more memory could run it"
+            } else {
+                "no other worker could run it"
+            };
             return Verdict {
                 task_to: TaskStatus::Failed,
                 fail_job: Some(format!("a task failed and {why}")),
@@ -305,7 +324,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Workers that could still run a task of this type in this job.
-    fn candidates(&self, job: &Job, task_type: &str, failed_by: &BTreeSet<WorkerId>) -> usize {
+    fn candidates(
+        &self,
+        job: &Job,
+        task_type: &str,
+        failed_by: &BTreeSet<WorkerId>,
+        outgrown: Option<u64>,
+    ) -> usize {
         let blocked = (job.state.blocked.iter())
             .filter(|(_, blocked_type)| blocked_type == task_type)
             .map(|&(worker, _)| worker);
@@ -313,7 +338,9 @@ impl<'a> Plan<'a> {
             &self.farm.workers,
             task_type,
             job.state.facts.tag,
-            failed_by.iter().copied().chain(blocked),
+            (failed_by.iter().copied())
+                .chain(blocked)
+                .chain(self.too_small(outgrown)),
         )
     }
 

@@ -48,12 +48,12 @@ impl Found {
         links: &JobLinks,
         place: (Reverse<i32>, u64),
         task_type: u16,
-        worker: &Worker,
+        worker: (&Worker, Option<u64>),
     ) {
         let Some(ready) = links.ready.get(&task_type) else {
             return;
         };
-        for (task_priority, task) in ready.for_worker(worker.id).take(2) {
+        for (task_priority, task) in ready.for_worker(worker.0.id, worker.1).take(2) {
             self.take(Candidate {
                 job_priority: place.0,
                 task_priority,
@@ -74,6 +74,7 @@ impl Schedule {
         now: Timestamp,
     ) -> (Option<Candidate>, Option<Candidate>) {
         let mut found = Found::default();
+        let memory = farm.memory_of(worker.id);
         for &task_type in &worker.types {
             let bars = [
                 self.blocked.get(&(worker.id, task_type)),
@@ -90,7 +91,7 @@ impl Schedule {
                             break 'lane;
                         }
                         let place = (job_priority, sequence);
-                        found.look_into(&self.jobs[&sequence], place, task_type, worker);
+                        found.look_into(&self.jobs[&sequence], place, task_type, (worker, memory));
                     }
                 }
             }
@@ -101,6 +102,7 @@ impl Schedule {
 
     /// Jobs whose earliest start has come since the last record are not in the lanes yet.
     fn look_at_due(&self, farm: &Farm, worker: &Worker, now: Timestamp, found: &mut Found) {
+        let memory = farm.memory_of(worker.id);
         for job in self.starting(farm.time(), now) {
             let Some(job) = farm.jobs().get(&job) else {
                 continue;
@@ -116,7 +118,7 @@ impl Schedule {
             for &task_type in &worker.types {
                 if !links.blocked.contains(&(worker.id, task_type)) {
                     let place = (Reverse(facts.priority), job.state.sequence);
-                    found.look_into(links, place, task_type, worker);
+                    found.look_into(links, place, task_type, (worker, memory));
                 }
             }
         }

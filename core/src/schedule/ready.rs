@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The tasks of one type that a job could start now, best first, and which of them a worker has
-//! failed already.
+//! failed already or has too little memory for.
 //!
 //! A worker that has failed all of them gets none; the set says when that begins and ends for a
 //! worker, so that nobody has to find it out by looking.
@@ -33,6 +33,8 @@ pub(super) struct Ready {
     failed: BTreeMap<WorkerId, Failed>,
     /// Workers by how many of the tasks they failed; as many as there are: they get none.
     by_count: BTreeSet<(u32, WorkerId)>,
+    /// Those that ran out of memory, by the bytes that were too few.
+    outgrown: BTreeMap<u64, Numbers>,
 }
 
 /// Who no longer gets none of the tasks, and who gets none from now on. A worker that stands in
@@ -56,11 +58,21 @@ impl Ready {
             .map(task_number)
     }
 
-    /// Those that the worker has not failed, best first.
-    pub(super) fn for_worker(&self, worker: WorkerId) -> impl Iterator<Item = (Reverse<i32>, u32)> {
+    /// Those that the worker has not failed and that may fit into its memory, best first. A worker
+    /// of which it is not known how much it has may try all.
+    pub(super) fn for_worker(
+        &self,
+        worker: WorkerId,
+        memory: Option<u64>,
+    ) -> impl Iterator<Item = (Reverse<i32>, u32)> {
         let failed = self.failed.get(&worker).map(|failed| &failed.tasks);
+        let too_large = (memory.into_iter())
+            .flat_map(|memory| self.outgrown.range(memory..))
+            .map(|(_, tasks)| Some(tasks));
+        let barred: SmallVec<[Option<&Numbers>; 2]> =
+            std::iter::once(failed).chain(too_large).collect();
         self.by_priority.iter().flat_map(move |(&priority, tasks)| {
-            let left = tasks.without(&[failed]);
+            let left = tasks.without(&barred);
             left.map(move |number| (priority, task_number(number)))
         })
     }
@@ -99,6 +111,9 @@ impl Ready {
                 self.by_count.insert((failed.count, worker));
             }
         }
+        if let Some(bytes) = task.outgrown {
+            self.outgrown.entry(bytes).or_default().insert(number);
+        }
         Turned {
             freed,
             barred: self.barred(),
@@ -117,6 +132,14 @@ impl Ready {
         }
         if !was {
             return Turned::nobody();
+        }
+        if let Some(bytes) = task.outgrown
+            && let Some(tasks) = self.outgrown.get_mut(&bytes)
+        {
+            tasks.remove(number);
+            if tasks.is_empty() {
+                self.outgrown.remove(&bytes);
+            }
         }
         let freed = self.barred();
         self.count -= 1;

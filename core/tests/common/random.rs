@@ -42,6 +42,7 @@ const WISHES: &[(usize, Wish)] = &[
     (15, Wishes::clear_blocklist),
     (25, Wishes::register),
     (30, Wishes::sign_on),
+    (20, Wishes::memory),
     (130, Wishes::state_changed),
     (8, Wishes::sign_off),
     (16, Wishes::request_status),
@@ -281,7 +282,9 @@ impl Wishes {
         }
         if said.status == Some(TaskStatus::Failed) && self.random.one_in(2) {
             said.failure = Some(FailureReport {
-                class: FailureClass::Process,
+                class: self
+                    .random
+                    .of(&[FailureClass::Process, FailureClass::OutOfMemory]),
                 exit: Some(1),
                 signal: None,
             });

@@ -297,6 +297,13 @@ fn tasks() -> Vec<Event> {
             ranges: vec![(3, 4)],
         }
         .into(),
+        TaskOutgrew {
+            job,
+            task,
+            from: Some(1 << 30),
+            to: 1 << 34,
+        }
+        .into(),
         OutputsDiscarded {
             job,
             ranges: vec![(5, 6), (400, 400)],
@@ -396,6 +403,12 @@ fn workers() -> Vec<Event> {
         WorkerStatusRequestCleared {
             worker,
             from: ASKED,
+        }
+        .into(),
+        WorkerMemorySet {
+            worker,
+            from: None,
+            to: Some(8 << 30),
         }
         .into(),
         WorkerTagsSet {

@@ -5,6 +5,7 @@
 use tablao_core::{
     Answer as RealAnswer, AttemptId, Refusal, Request, Timestamp,
     entity::{Policy, Protocol},
+    event::FailureClass,
     request::{NewJob, TaskChunk},
 };
 
@@ -127,6 +128,7 @@ pub(crate) fn tell(
         Request::RequeueTasks { requeue } => {
             naive.again(requeue.job, &requeue.ranges, requeue.dependants)
         }
+        Request::NoteMemory { worker, bytes } => naive.has_memory(*worker, *bytes),
         Request::DeleteWorker { worker } => naive.delete_worker(*worker),
         Request::CreateTag { tag, .. } => naive.make_tag(*tag),
         Request::DeleteTag { tag } => naive.drop_tag(*tag),
@@ -137,6 +139,7 @@ pub(crate) fn tell(
             run: report.attempt,
             status: report.status,
             steps: report.steps,
+            ran_out: (report.failure).is_some_and(|why| why.class == FailureClass::OutOfMemory),
         }),
         Request::LapseAttempts { evidence } => {
             let evidence: Vec<_> = evidence.iter().map(|&(id, at)| (id, clock(at))).collect();

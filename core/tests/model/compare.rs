@@ -80,6 +80,10 @@ fn same_task(farm: &Farm, task: &Task<'_>, twin: &NaiveTask) {
         twin.failed_by.iter().copied().collect(),
         "who failed {name}"
     );
+    assert_eq!(
+        task.outgrown, twin.too_little,
+        "what was too little for {name}"
+    );
     let holder = task.attempt.map(|id| (id, farm.attempts()[&id].worker));
     let twin_holder = twin.run.as_ref().map(|run| (run.id, run.worker));
     assert_eq!(holder, twin_holder, "who holds {name}");

@@ -56,6 +56,7 @@ const OUTCOMES: &[&str] = &[
     "worker: blocked",
     "worker: unblocked",
     "worker: lost",
+    "task: outgrew a worker",
     "late: Completed",
     "late: Failed",
     "late: Started",
@@ -129,6 +130,7 @@ impl Counters {
                     self.note("assigned: a soft-failed task");
                 }
             }
+            Event::TaskOutgrew(_) => self.note("task: outgrew a worker"),
             Event::AttemptEnded(facts) => self.note(match (facts.outcome, facts.task_to) {
                 (AttemptOutcome::Completed, _) => "attempt: completed",
                 (AttemptOutcome::Failed { .. }, TaskStatus::SoftFailed) => "attempt: soft-failed",

@@ -503,6 +503,7 @@ impl Wake {
             Event::WorkerStatusChanged(facts) => self.workers.push(facts.worker),
             Event::WorkerStatusRequested(facts) => self.workers.push(facts.worker),
             Event::WorkerTagsSet(facts) => self.workers.push(facts.worker),
+            Event::WorkerMemorySet(facts) => self.workers.push(facts.worker),
             Event::WorkerDeleted(facts) => self.workers.push(facts.worker),
             Event::WorkerUnblocked(facts) => self.workers.push(facts.worker),
             // Its worker has a slot, its job may admit one worker more, and who waits for its

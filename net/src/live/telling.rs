@@ -142,6 +142,8 @@ impl Telling {
             Event::WorkerTagsSet(facts) => {
                 self.workers.insert(facts.worker);
             }
+            // No client is shown how much memory a worker has.
+            Event::WorkerMemorySet(_) => {}
 
             Event::TagCreated(facts) => self.tag(interest, facts.tag, &recorded.detail),
             Event::TagChanged(facts) => self.tag(interest, facts.tag, &recorded.detail),
@@ -168,6 +170,7 @@ impl Telling {
             | Event::WorkerUnblocked(_)
             | Event::FailuresCleared(_)
             | Event::OutputsDiscarded(_)
+            | Event::TaskOutgrew(_)
             | Event::TasksPrepared(_)
             | Event::TaskPriorityChanged(_) => {}
             // The task is active since it was handed out, and until its attempt has ended.

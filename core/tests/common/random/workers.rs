@@ -50,6 +50,13 @@ impl Wishes {
         })
     }
 
+    pub(super) fn memory(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
+        Some(Request::NoteMemory {
+            worker: self.some_worker(farm)?,
+            bytes: self.random.of(&[None, Some(4), Some(4), Some(8), Some(16)]),
+        })
+    }
+
     pub(super) fn state_changed(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
         let sleeping: Vec<WorkerId> = farm
             .workers()

@@ -124,6 +124,7 @@ impl NaiveFarm {
                 steps: 0,
                 steps_in_all: wish.steps,
                 failed_by: Vec::new(),
+                too_little: None,
                 last_worker: None,
                 run: None,
                 before: None,
@@ -260,6 +261,7 @@ impl NaiveFarm {
     pub(super) fn run_job_again(&mut self, id: JobId, completed_ones_too: bool) {
         for task in self.tasks_of_mut(id) {
             task.failed_by.clear();
+            task.too_little = None;
             let again = match task.status {
                 TaskStatus::Completed => completed_ones_too,
                 TaskStatus::Active | TaskStatus::Queued => false,
@@ -365,6 +367,7 @@ impl NaiveFarm {
             T::Queued => {
                 task.steps = 0;
                 task.failed_by.clear();
+                task.too_little = None;
                 // One task runs again, so its job does, and the rest of the job stays as it is.
                 let whole = self.is_whole(job);
                 let job = self.job_mut(job);

@@ -130,6 +130,8 @@ pub(crate) struct NaiveTask {
     pub(crate) steps_in_all: u32,
     /// Different workers that failed it.
     pub(crate) failed_by: Vec<WorkerId>,
+    /// Memory with which it is known not to run.
+    pub(crate) too_little: Option<u64>,
     pub(crate) last_worker: Option<WorkerId>,
     /// Who runs it now.
     pub(crate) run: Option<Run>,
@@ -171,6 +173,8 @@ pub(crate) struct NaiveWorker {
     pub(crate) names_runs: bool,
     pub(crate) slots: usize,
     pub(crate) can_restart: bool,
+    /// What a task may have, where it said so.
+    pub(crate) memory: Option<u64>,
     pub(crate) gone: bool,
 }
 

@@ -83,6 +83,7 @@ impl NaiveFarm {
             if goes(task.number) {
                 task.gone = true;
                 task.failed_by.clear();
+                task.too_little = None;
                 if let Some(run) = &mut task.run {
                     run.told_to_stop = Some(StopReason::TaskIsGone);
                 }
@@ -137,6 +138,7 @@ impl NaiveFarm {
                 continue;
             }
             task.failed_by.clear();
+            task.too_little = None;
             if let Some(run) = &mut task.run {
                 run.told_to_stop = Some(StopReason::TaskShallRunAnew);
             } else if task.status != TaskStatus::Queued {

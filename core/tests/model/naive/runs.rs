@@ -16,6 +16,8 @@ pub(crate) struct Word {
     pub(crate) run: Option<AttemptId>,
     pub(crate) status: Option<TaskStatus>,
     pub(crate) steps: Option<u32>,
+    /// It failed because its memory was too little.
+    pub(crate) ran_out: bool,
 }
 
 impl NaiveFarm {
@@ -55,6 +57,7 @@ impl NaiveFarm {
         let the_worker_may = worker.types.contains(&task.task_type)
             && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
             && !task.failed_by.contains(&worker.id)
+            && Self::may_fit(task.too_little, worker)
             && !job.barred.contains(&(worker.id, task.task_type.clone()));
         !task.gone
             && the_job_runs
@@ -201,7 +204,7 @@ impl NaiveFarm {
                 self.run_is_over(task.id, TaskStatus::Completed, true);
                 self.settle(task.job, false);
             }
-            Some(TaskStatus::Failed) if !stopping => self.failed(&task, word.worker),
+            Some(TaskStatus::Failed) if !stopping => self.failed(&task, word.worker, word.ran_out),
             Some(_) => self.give_back(task.id),
         }
         Ok(Said::Done)
@@ -250,12 +253,17 @@ impl NaiveFarm {
     }
 
     /// A worker failed a task by its own fault or the task's: nobody can tell yet.
-    fn failed(&mut self, task: &NaiveTask, worker: WorkerId) {
+    fn failed(&mut self, task: &NaiveTask, worker: WorkerId, ran_out: bool) {
+        let memory = self.worker(worker).ok().and_then(|worker| worker.memory);
         let live = self.task_mut(task.id);
         if !live.failed_by.contains(&worker) {
             live.failed_by.push(worker);
         }
+        if ran_out && memory > live.too_little {
+            live.too_little = memory;
+        }
         let blamed = live.failed_by.clone();
+        let task = &live.clone();
         let job = self.job(task.job).expect("a task has its job").clone();
         let nobody_else = self.others_left(&job.id, task, &blamed) == 0;
         let failures = (self.tasks_of(job.id))
@@ -293,6 +301,14 @@ impl NaiveFarm {
         self.settle(job.id, given_up);
     }
 
+    /// Whether a task that has run out of so much memory may be tried by a worker.
+    fn may_fit(too_little: Option<u64>, worker: &NaiveWorker) -> bool {
+        match (too_little, worker.memory) {
+            (Some(too_little), Some(memory)) => memory > too_little,
+            _ => true,
+        }
+    }
+
     /// How many workers that are here could still run such a task in this job.
     fn others_left(&self, job: &JobId, task: &NaiveTask, blamed: &[WorkerId]) -> usize {
         let job = self.job(*job).expect("a task has its job");
@@ -306,6 +322,7 @@ impl NaiveFarm {
                 here && worker.types.contains(&task.task_type)
                     && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
                     && !blamed.contains(&worker.id)
+                    && Self::may_fit(task.too_little, worker)
                     && !job.barred.contains(&(worker.id, task.task_type.clone()))
             })
             .count()

@@ -18,8 +18,17 @@ impl NaiveFarm {
                 names_runs: false,
                 slots: 1,
                 can_restart: false,
+                memory: None,
                 gone: false,
             });
+        }
+        Ok(Said::Done)
+    }
+
+    pub(crate) fn has_memory(&mut self, id: WorkerId, bytes: Option<u64>) -> Answer {
+        self.worker(id)?;
+        for worker in self.workers.iter_mut().filter(|worker| worker.id == id) {
+            worker.memory = bytes;
         }
         Ok(Said::Done)
     }

@@ -141,6 +141,10 @@ impl Concerns {
                 task: Some(facts.task),
                 ..Self::job(facts.job)
             },
+            Event::TaskOutgrew(facts) => Self {
+                task: Some(facts.task),
+                ..Self::job(facts.job)
+            },
             Event::AttemptAssigned(facts) => Self {
                 task: Some(facts.task),
                 worker: Some(facts.worker),
@@ -188,6 +192,7 @@ impl Concerns {
             Event::WorkerStatusRequested(facts) => Self::worker(facts.worker),
             Event::WorkerStatusRequestCleared(facts) => Self::worker(facts.worker),
             Event::WorkerTagsSet(facts) => Self::worker(facts.worker),
+            Event::WorkerMemorySet(facts) => Self::worker(facts.worker),
             Event::WorkerScheduleSet(facts) => Self::worker(facts.worker),
             Event::WorkerLost(facts) => Self::worker(facts.worker),
             Event::WorkerDeleted(facts) => Self::worker(facts.worker),

@@ -143,6 +143,8 @@ struct SignOnExtension {
     slots: u8,
     #[serde(default)]
     held_attempts: Vec<String>,
+    /// Bytes that a task may count on.
+    slot_memory_bytes: Option<u64>,
 }
 
 fn one() -> u8 {
@@ -161,6 +163,7 @@ pub(super) async fn sign_on(
         Protocol::Flamenco
     };
     let extension = body.tablao.unwrap_or_default();
+    let memory = extension.slot_memory_bytes;
     let request = Request::SignOn {
         worker: worker.id,
         task_types: task_types(&body.supported_task_types),
@@ -179,6 +182,11 @@ pub(super) async fn sign_on(
         },
     };
     let answer = ask(engine, &worker, request).await?;
+    let request = Request::NoteMemory {
+        worker: worker.id,
+        bytes: memory,
+    };
+    ask(engine, &worker, request).await?;
     let status = match answer {
         Answer::StartAs(status) => status,
         Answer::Done | Answer::Job(_) | Answer::Assigned { .. } | Answer::NoTask | Answer::Late => {
