@@ -35,6 +35,9 @@ pub struct Division {
     /// Graphics cards, by the number or name that their drivers know: the first is for the first
     /// place, and so on, over again when there are more places. Empty leaves all to everybody.
     pub graphics: Vec<String>,
+    /// What Cycles renders on (`CPU`, `CUDA`, `OPTIX`, `HIP`, `ONEAPI`, `METAL`; with `+CPU`, on both),
+    /// whatever scene and settings say; none leaves it to them.
+    pub cycles_device: Option<String>,
 }
 
 /// How the processors of a machine are divided among places.

@@ -49,6 +49,8 @@ pub(crate) struct TaskRunner {
     pub(crate) places: Arc<Places>,
     pub(crate) media: Media,
     pub(crate) limits: Arc<Limits>,
+    /// What Cycles renders on, if the owner of this machine has decided that.
+    pub(crate) cycles_device: Option<Arc<str>>,
 }
 
 impl TaskRunner {
@@ -77,6 +79,7 @@ impl TaskRunner {
             assignment,
             media: self.media.clone(),
             limits: Arc::clone(&self.limits),
+            cycles_device: self.cycles_device.clone(),
             turn: taken.turn,
             ends_with_render: is_one_render(&task),
         };

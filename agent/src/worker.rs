@@ -102,6 +102,7 @@ impl Worker {
             ),
             media: Media::new(outbox.clone()),
             limits: Arc::new(limits_of(&options)),
+            cycles_device: options.division.cycles_device.as_deref().map(Arc::from),
         };
         let mut worker = Self {
             name: worker_name(&options),

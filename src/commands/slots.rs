@@ -38,6 +38,10 @@ pub(crate) struct Slots {
         value_delimiter = ','
     )]
     slot_gpus: Vec<String>,
+    /// What Cycles renders on, whatever scenes say: CPU, CUDA, OPTIX, HIP, ONEAPI or METAL, with
+    /// +CPU behind it on both.
+    #[arg(long, value_name = "DEVICE", env = "TABLAO_CYCLES_DEVICE")]
+    cycles_device: Option<String>,
 }
 
 impl Slots {
@@ -47,6 +51,7 @@ impl Slots {
             processors: self.slot_cpus.clone(),
             memory_bytes: self.slot_memory,
             graphics: self.slot_gpus.clone(),
+            cycles_device: self.cycles_device.clone(),
         };
     }
 }

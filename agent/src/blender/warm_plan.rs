@@ -56,6 +56,19 @@ pub(crate) fn plan(exe: &str, args: &[String], blendfile: &str) -> Result<WarmPl
     let mut words = args.iter();
     while let Some(word) = words.next() {
         let option = word.as_str();
+        if option == "--" {
+            // What follows is for scripts and add-ons. Cycles looks at it when Blender starts; what
+            // others do with it is not known.
+            let [option, device] = words.as_slice() else {
+                return Err("there are words for scripts behind `--`".into());
+            };
+            if option != "--cycles-device" {
+                return Err(format!("it is not known what `{option}` behind `--` does"));
+            }
+            let rest = [word, option, device].map(Clone::clone);
+            plan.shared.extend(rest);
+            break;
+        }
         let mut value = || {
             let value = words.next();
             value.ok_or_else(|| format!("`{option}` has no value"))
@@ -206,6 +219,8 @@ mod tests {
         assert_eq!(plan.order.output.as_deref(), Some("/o/1/####"));
         assert_eq!(plan.order.frames, Some(vec![(1, 3), (7, 7)]));
         assert_eq!(plan.order.argv.len(), 14);
+        let device = planned("-b f.blend -o /o/ -f 1 -- --cycles-device CPU").unwrap();
+        assert_eq!(device.shared.join(" "), "-b f.blend -- --cycles-device CPU");
         let animation = planned("-b f.blend -E CYCLES -s 2 -e 9 -j 2 -o /o/ -t 2 -a").unwrap();
         assert_eq!(animation.shared.join(" "), "-b f.blend -E CYCLES -t 2");
         let order = &animation.order;
@@ -238,6 +253,8 @@ mod tests {
             "-b f.blend --brand-new-option -f 1",
             "-b f.blend other.blend -f 1",
             "-b f.blend -f 1 -- more",
+            "-b f.blend -f 1 -- --seed 3",
+            "-b f.blend -f 1 -- --cycles-device CPU more",
             "-b f.blend -o",
         ] {
             assert!(planned(text).is_err(), "{text}");

@@ -138,8 +138,10 @@ impl WarmProcess {
         let mark = format!("tablao-warm-{:016x} ", rand::random::<u64>());
         let (script, orders) = prepare(start.folder, &mark).map_err(doubt)?;
         let mut args = start.shared.to_vec();
-        args.push("--python".into());
-        args.push(script);
+        // Behind a bare `--` Blender reads nothing.
+        let end = args.iter().position(|word| word == "--");
+        let end = end.unwrap_or(args.len());
+        args.splice(end..end, ["--python".to_owned(), script]);
         let (heard, mut lines) = unbounded_channel();
         let sink = Sink::default();
         sink.lock().expect("no holder panics").sender = Some(heard);

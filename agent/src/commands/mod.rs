@@ -132,6 +132,8 @@ pub(crate) struct Context {
     pub(crate) assignment: Assignment,
     pub(crate) media: Media,
     pub(crate) limits: Arc<Limits>,
+    /// What Cycles renders on, if the owner of this machine has decided that.
+    pub(crate) cycles_device: Option<Arc<str>>,
     pub(crate) turn: Arc<Turn>,
     /// Whether the task is one render, so that the next task may have its turn while the last
     /// frames of this one are published.

@@ -54,12 +54,28 @@ pub(super) async fn blender_render(context: &Context, command: &Command) -> Resu
         args.push(blendfile.to_owned());
     }
     args.extend(parameters.strings("args")?);
+    choose_device(&mut args, context.cycles_device.as_deref());
 
     let outbox = context.reporter.outbox().clone();
     let mut staging = Staging::new(outbox, context.reporter.attempt());
     let result = render(context, exe, blendfile, args, &mut staging).await;
     staging.close();
     result
+}
+
+/// Has Cycles render on what the owner of the machine says, unless the job says it itself.
+fn choose_device(args: &mut Vec<String>, device: Option<&str>) {
+    const OPTION: &str = "--cycles-device";
+    let Some(device) = device else {
+        return;
+    };
+    if args.iter().any(|word| word == OPTION) {
+        return;
+    }
+    if !args.iter().any(|word| word == "--") {
+        args.push("--".to_owned());
+    }
+    args.extend([OPTION.to_owned(), device.to_owned()]);
 }
 
 async fn render(
@@ -528,4 +544,30 @@ fn want_picture(context: &Context, frame: &FrameReport, preview: bool) {
         path: PathBuf::from(&frame.path),
         preview,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_machine_chooses_its_device_unless_the_job_does() {
+        // Protects a machine without the card that a scene was saved for, and a job that knows better.
+        let chosen = |text: &str, device| {
+            let mut args: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            choose_device(&mut args, device);
+            args.join(" ")
+        };
+        assert_eq!(chosen("-b -f 1", None), "-b -f 1");
+        assert_eq!(
+            chosen("-b -f 1", Some("CPU")),
+            "-b -f 1 -- --cycles-device CPU"
+        );
+        assert_eq!(
+            chosen("-b -f 1 -- --seed 3", Some("CPU")),
+            "-b -f 1 -- --seed 3 --cycles-device CPU"
+        );
+        let own = "-b -f 1 -- --cycles-device CUDA";
+        assert_eq!(chosen(own, Some("CPU")), own);
+    }
 }
