@@ -242,4 +242,22 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "        self.crew.leave(worker);\n        change(worker);",
         "        change(worker);",
     ),
+    mutant(
+        "a task that ran out of memory goes to a worker of the same size",
+        "schedule/ready.rs",
+        "self.outgrown.range(memory..)",
+        "self.outgrown.range(memory + 1..)",
+    ),
+    mutant(
+        "workers that are too small count as others who may try",
+        "decide/report.rs",
+        ".chain(self.too_small(outgrown))",
+        ".chain(self.too_small(None))",
+    ),
+    mutant(
+        "a smaller worker that ran out makes a task smaller",
+        "decide/memory.rs",
+        "task.outgrown.max(self.farm.memory_of(worker))",
+        "self.farm.memory_of(worker)",
+    ),
 ];
