@@ -13,6 +13,7 @@ pub mod discovery;
 mod durable;
 mod error;
 mod frames;
+mod health;
 mod identity;
 mod lease;
 mod lines;
@@ -32,6 +33,7 @@ mod worker;
 use std::path::PathBuf;
 
 pub use error::Error;
+pub use health::{Examined, HealthLimits, examine};
 pub use supervisor::{Note, supervise};
 
 /// Version of this program, as the Manager and people see it.
@@ -62,6 +64,8 @@ pub struct Options {
     pub supervisor: Option<PathBuf>,
     /// Score for Linux's out-of-memory killer that started programs get, 0 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// What this machine must have to be fit for work.
+    pub health: HealthLimits,
 }
 
 impl Options {
@@ -77,6 +81,7 @@ impl Options {
             can_restart: false,
             supervisor: None,
             oom_score_adj: None,
+            health: HealthLimits::default(),
         }
     }
 }

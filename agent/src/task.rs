@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::commands::{self, Context, Ending};
+use crate::health::Health;
 use crate::lease::{self, Lease};
 use crate::link::Link;
 use crate::media::Media;
@@ -36,6 +37,7 @@ pub(crate) struct TaskRunner {
     pub(crate) current: Current,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) health: Health,
 }
 
 impl TaskRunner {
@@ -80,7 +82,7 @@ impl TaskRunner {
             return Ok(());
         }
         let ending = {
-            let work = run_commands(task, context);
+            let work = self.run_if_fit(task, context);
             let beside = async {
                 tokio::join!(
                     lease::keep(lease, &self.client, &self.link),
@@ -94,6 +96,14 @@ impl TaskRunner {
             }
         };
         self.report_end(task, context, ending).await
+    }
+
+    /// Runs the commands on a machine that is fit for them. What fails on one that turns out to be
+    /// sick is taken back by the Manager, and is not ours any more.
+    async fn run_if_fit(&self, task: &AssignedTask, context: &Context) -> Result<(), Ending> {
+        self.health.before(task, &context.stop).await?;
+        let ending = run_commands(task, context).await;
+        self.health.after(task, ending, &context.stop).await
     }
 
     /// Reports the start and waits until the Manager has taken it; false when it did not.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::client::{CallError, Client, TaskAnswer};
 use crate::frames::{settle, staging};
+use crate::health::Health;
 use crate::identity::{self, Identity};
 use crate::link::{Backoff, Link};
 use crate::media::{self, Media};
@@ -86,6 +87,11 @@ impl Worker {
                 oom_score_adj: options.oom_score_adj,
             },
             media: Media::new(outbox.clone()),
+            health: Health::new(
+                client.clone(),
+                options.data_dir.clone(),
+                options.health.clone(),
+            ),
         };
         let mut worker = Self {
             name: worker_name(&options),
@@ -213,12 +219,17 @@ impl Worker {
                     protocol: 1,
                     slots: 1,
                     held_attempts: self.outbox.held_attempts(),
+                    clock_ms: Some(jiff::Timestamp::now().as_millisecond()),
                 }),
             };
             match self.client.sign_on(&body).await {
                 Ok(answer) => {
                     self.link.reached();
                     tracing::info!(manager = self.client.address(), "signed on");
+                    let quarantine = answer.tablao.and_then(|tablao| tablao.quarantine);
+                    if quarantine.is_some_and(|cause| cause == "self-check") {
+                        self.runner.health.was_sick();
+                    }
                     let next = next_for(&answer.status_requested);
                     self.tell_status(next).await;
                     return Ok(next);
@@ -320,7 +331,8 @@ impl Worker {
         let path = self.options.data_dir.join("outbox");
         let drained = self.outbox.drained().await;
         drained.map_err(|failed| outbox_error(&path, &failed))?;
-        Ok(self.client.task(wait).await)
+        self.runner.health.recheck().await;
+        Ok(self.client.task(self.runner.health.patience(wait)).await)
     }
 
     async fn run_task(&self, task: AssignedTask) -> Result<(), Error> {

@@ -37,6 +37,8 @@ pub enum Domain {
     Placement = 9,
     /// A request for a Manager.
     Remote = 10,
+    /// Why a worker is in quarantine.
+    Quarantine = 11,
 }
 
 /// One entity's contribution.

@@ -10,7 +10,10 @@ use crate::{
     blocks::Blocks,
     crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
-    entity::{Attempt, FrameTable, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker},
+    entity::{
+        Attempt, FrameTable, Job, Manager, Placement, Policy, Quarantine, RemoteRequest, Tag,
+        Worker,
+    },
     schedule::Schedule,
     task_index::TaskIndex,
     unsettled::Unsettled,
@@ -47,6 +50,8 @@ pub struct Farm {
     pub(crate) schedule: Schedule,
     pub(crate) crew: Crew,
     pub(crate) blocks: Blocks,
+    /// Of the workers that are in quarantine.
+    pub(crate) quarantines: BTreeMap<WorkerId, Quarantine>,
     /// The sum of the leaves of all entities but the unsettled ones.
     pub(crate) hash: SetHash,
     pub(crate) unsettled: Unsettled,
@@ -150,6 +155,11 @@ impl Farm {
         &self.workers
     }
 
+    /// Why workers are in quarantine: those that are, removed ones included.
+    pub fn quarantines(&self) -> &BTreeMap<WorkerId, Quarantine> {
+        &self.quarantines
+    }
+
     /// Tags by id.
     pub fn tags(&self) -> &BTreeMap<TagId, Tag> {
         &self.tags
@@ -232,6 +242,9 @@ impl Farm {
         self.remotes
             .iter()
             .for_each(|remote| hash.add(Leaf::of(Domain::Remote, &remote)));
+        self.quarantines
+            .iter()
+            .for_each(|quarantine| hash.add(Leaf::of(Domain::Quarantine, &quarantine)));
         hash.digest()
     }
 

@@ -12,9 +12,9 @@ use crate::event::{
     JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
     OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
     TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted, ThumbnailStored,
-    WorkerBlocked, WorkerDeleted, WorkerLost, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn,
-    WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet,
-    WorkerUnblocked,
+    WorkerBlocked, WorkerDeleted, WorkerLost, WorkerQuarantineLifted, WorkerQuarantined,
+    WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
+    WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.
@@ -171,9 +171,11 @@ kinds! {
     66 v 1 WorkerScheduleSet None Changes,
     67 v 1 WorkerLost Reason Changes,
     68 v 1 WorkerDeleted Reason Changes,
+    69 v 1 WorkerQuarantined Reason Changes,
     70 v 1 TagCreated Named Changes,
     71 v 1 TagChanged Named Changes,
     72 v 1 TagDeleted None Changes,
+    73 v 1 WorkerQuarantineLifted Reason Changes,
 
     80 v 1 ManagerLinked Named Changes,
     81 v 1 ManagerRevoked Reason Changes,

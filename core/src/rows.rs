@@ -56,6 +56,8 @@ mod prefix {
     pub(super) const RARE: u8 = 13;
     /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
     pub(super) const BLOCKS: u8 = 14;
+    /// One row, and only where a worker is in quarantine. Rows of earlier builds lack it.
+    pub(super) const QUARANTINES: u8 = 15;
 }
 
 const _: () = assert!(
@@ -166,6 +168,7 @@ impl Farm {
             }))
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
             .chain(self.block_row())
+            .chain(self.quarantine_row())
     }
 
     fn farm_row(&self) -> FarmRow {
@@ -188,6 +191,11 @@ impl Farm {
     fn block_row(&self) -> Option<Row> {
         let blocks = self.blocks.to_list();
         (!blocks.is_empty()).then(|| (vec![prefix::BLOCKS], to_bytes(&blocks)))
+    }
+
+    fn quarantine_row(&self) -> Option<Row> {
+        let quarantines = &self.quarantines;
+        (!quarantines.is_empty()).then(|| (vec![prefix::QUARANTINES], to_bytes(quarantines)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -329,6 +337,7 @@ impl Assembly {
                     farm.blocks.put(block, at);
                 }
             }
+            prefix::QUARANTINES => farm.quarantines = from_bytes(value)?,
             other => return Err(Error::UnknownRow(other)),
         }
         Ok(())
@@ -350,6 +359,7 @@ impl Assembly {
         farm.placements.extend(others.placements);
         farm.remotes.extend(others.remotes);
         farm.keys.extend(others.keys);
+        farm.quarantines.extend(others.quarantines);
         for (block, at) in others.blocks.to_list() {
             farm.blocks.put(block, at);
         }
@@ -387,6 +397,13 @@ impl Assembly {
         }
         if !farm.blocks.are_of(&farm.jobs) {
             return Err(Error::Inconsistent("a block is of no job"));
+        }
+        let of_workers = (farm.workers.values()).filter(|worker| worker.quarantined);
+        if !of_workers
+            .map(|worker| &worker.id)
+            .eq(farm.quarantines.keys())
+        {
+            return Err(Error::Inconsistent("a quarantine is of no worker"));
         }
         if tasks.is_empty() {
             Ok(Assembled { farm })

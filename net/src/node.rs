@@ -31,6 +31,7 @@ use crate::{
     deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     foreign_frames::ForeignFrames,
+    health::Health,
     link::{Link, Mirrors, Site},
     live::Live,
     past_farms::PastFarms,
@@ -98,6 +99,8 @@ pub struct Node {
     pub activities: Activities,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
+    /// What workers say about their machines.
+    pub health: Health,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -177,6 +180,7 @@ impl Node {
             noting: Mutex::default(),
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
+            health: Health::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

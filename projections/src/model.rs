@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use tablao_core::{
-    Farm, JobId, ManagerId, RequestId, ShotId, TagId, TaskId, WorkerId, entity::FrameKey,
+    Farm, JobId, ManagerId, RequestId, ShotId, TagId, TaskId, WorkerId,
+    entity::{FrameKey, Quarantine},
 };
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     frames::{FrameRow, Frames, ShotRow},
     jobs::{JobRow, JobTasks, TaskView},
     task_texts::TextCache,
-    workers::{TagRow, WorkerRow},
+    workers::{QuarantineRow, TagRow, WorkerRow},
 };
 
 /// The view that queries are answered from.
@@ -32,6 +33,8 @@ pub struct ReadModel {
     /// Workers that ran attempts.
     pub(crate) crew: Crew,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
+    /// Of the workers that are in quarantine.
+    pub(crate) quarantines: BTreeMap<WorkerId, QuarantineRow>,
     pub(crate) tags: BTreeMap<TagId, TagRow>,
     pub(crate) managers: BTreeMap<ManagerId, ManagerRow>,
     pub(crate) placements: BTreeMap<JobId, PlacementRow>,
@@ -113,6 +116,13 @@ impl ReadModel {
             let facts = self.farm.workers().get(&row.id);
             facts.is_some_and(|worker| !worker.deleted)
         })
+    }
+
+    /// Why a worker is in quarantine, with its facts; nothing where it is not.
+    pub fn quarantine(&self, id: WorkerId) -> Option<(&Quarantine, &str)> {
+        let facts = self.farm.quarantines().get(&id)?;
+        let reason = self.quarantines.get(&id).map(|row| row.reason.as_str());
+        Some((facts, reason.unwrap_or_default()))
     }
 
     /// A tag.

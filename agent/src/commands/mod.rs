@@ -20,7 +20,7 @@ use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
-pub(crate) use parameters::ParameterError;
+pub(crate) use parameters::{ParameterError, Parameters};
 
 /// Names of all commands, as an unknown one is answered with them.
 pub(crate) const KNOWN: [&str; 8] = [

@@ -5,6 +5,7 @@ mod control;
 mod import;
 mod job;
 mod plan;
+mod quarantine;
 mod reassign;
 mod report;
 mod task;
@@ -235,6 +236,16 @@ impl Farm {
                 plan.follow_schedules(wanted, *signing_on)
             }
             Request::ExpireBlocks { made_by } => plan.expire_blocks(*made_by),
+            Request::QuarantineWorker {
+                worker,
+                cause,
+                reason,
+            } => plan.quarantine_worker(*worker, *cause, reason)?,
+            Request::LiftQuarantine {
+                worker,
+                own_check_only,
+                reason,
+            } => plan.lift_quarantine(*worker, *own_check_only, reason)?,
         };
         Ok(Decided {
             events: plan.into_events(),

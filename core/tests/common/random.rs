@@ -43,10 +43,11 @@ const WISHES: &[(usize, Wish)] = &[
     (16, Wishes::request_status),
     (25, Wishes::tags),
     (4, Wishes::delete_worker),
-    (40, Wishes::lapse),
+    (70, Wishes::lapse),
     (20, Wishes::lose),
     (8, Wishes::follow_schedules),
     (4, Wishes::expire_blocks),
+    (18, Wishes::quarantine),
     (8, Wishes::configure),
     (10, Wishes::thumbnail),
 ];

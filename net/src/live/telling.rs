@@ -168,6 +168,8 @@ impl Telling {
             Event::AttemptStarted(_)
             | Event::AttemptStopRequested(_)
             | Event::LateReportNoted(_) => {}
+            // Nothing that Flamenco's clients show of a worker changes with it.
+            Event::WorkerQuarantined(_) | Event::WorkerQuarantineLifted(_) => {}
             // The newest picture is told of when it is there to be fetched.
             Event::FramePublished(_) | Event::FrameSkipped(_) | Event::ThumbnailStored(_) => {}
             // A worker that made itself known signs on next; a schedule shows when it is applied.

@@ -162,6 +162,16 @@ pub(crate) struct NaiveWorker {
     pub(crate) slots: usize,
     pub(crate) can_restart: bool,
     pub(crate) gone: bool,
+    /// What keeps it from work, and the same in words.
+    pub(crate) sick: Option<(Sickness, String)>,
+}
+
+/// Why a worker is kept from work; a later one outweighs an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sickness {
+    ItSaysSo,
+    ItFails,
+    SomebodySaysSo,
 }
 
 impl NaiveFarm {

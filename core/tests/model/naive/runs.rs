@@ -88,7 +88,7 @@ impl NaiveFarm {
                 return Ok(Said::Run(task));
             }
         }
-        let Some(best) = best else {
+        let Some(best) = best.filter(|_| worker.sick.is_none()) else {
             return Ok(Said::Nothing);
         };
         let rules = self.rules.clone();
@@ -249,7 +249,8 @@ impl NaiveFarm {
                     && worker.status.is_some()
                     && worker.status != Some(WorkerStatus::Offline)
                     && worker.status != Some(WorkerStatus::Error);
-                here && worker.types.contains(&task.task_type)
+                here && worker.sick.is_none()
+                    && worker.types.contains(&task.task_type)
                     && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
                     && !blamed.contains(&worker.id)
                     && !job.barred.contains(&(worker.id, task.task_type.clone()))

@@ -7,6 +7,7 @@
 mod asked;
 mod attempts;
 mod deletion;
+mod doctor;
 mod etag;
 mod event_json;
 mod events;
@@ -19,6 +20,7 @@ mod named;
 mod openapi;
 mod page;
 mod problem;
+mod quarantine;
 mod request;
 mod shots;
 mod state;

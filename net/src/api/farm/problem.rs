@@ -21,6 +21,7 @@ pub(super) enum ProblemKind {
     BadId,
     BadCursor,
     BadPosition,
+    BadBody,
     UnknownJob,
     UnknownTask,
     UnknownWorker,
@@ -28,6 +29,7 @@ pub(super) enum ProblemKind {
     UnknownRoute,
     LogElsewhere,
     JobElsewhere,
+    WorkerElsewhere,
     NotNow,
     MethodNotAllowed,
     PositionGone,
@@ -87,6 +89,12 @@ impl ProblemKind {
                 "The position is malformed",
                 "send a position exactly as the farm gave it, or begin without one",
             ),
+            Self::BadBody => row(
+                "bad-body",
+                S::BAD_REQUEST,
+                "The body is not understood",
+                "send JSON with Content-Type: application/json, as /api/farm/v1/openapi.json describes it",
+            ),
             Self::UnknownJob => row(
                 "unknown-job",
                 S::NOT_FOUND,
@@ -128,6 +136,12 @@ impl ProblemKind {
                 S::NOT_FOUND,
                 "The job is run by another Manager",
                 "ask the Manager that runs the job; GET /api/farm/v1/managers names it",
+            ),
+            Self::WorkerElsewhere => row(
+                "worker-elsewhere",
+                S::NOT_FOUND,
+                "The worker works for another Manager",
+                "ask the Manager that it works for; GET /api/farm/v1/managers names it",
             ),
             Self::NotNow => row(
                 "not-now",

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{FromRequest, FromRequestParts, Path, Request},
     http::request::Parts,
 };
 use serde::de::DeserializeOwned;
@@ -51,6 +51,21 @@ fn deepest(error: &dyn std::error::Error) -> String {
         at = source;
     }
     at.to_string()
+}
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(body)) => Ok(Self(body)),
+            // The cause names the field, and for an unknown one those that are known.
+            Err(rejection) => Err(Problem::new(ProblemKind::BadBody, rejection.body_text())),
+        }
+    }
 }
 
 /// A query without parameters.
