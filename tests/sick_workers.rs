@@ -118,8 +118,14 @@ fn with_clock(place: &Place, offset: &Path) -> Process {
         .expect("faketime preloads its library")
         .trim()
         .to_owned();
+    // Blender itself hangs under that library: only the Worker's clock is wrong.
+    let real = which("blender");
+    let script = format!("unset LD_PRELOAD\nexec {} \"$@\"", real.display());
+    let programs = place.folder.join("late-programs");
+    program(&programs, "blender", &script);
     let mut command = worker_command(place, TABLAO, "late");
     command
+        .env("PATH", programs)
         .env("LD_PRELOAD", library)
         .env("FAKETIME_TIMESTAMP_FILE", offset)
         .env("FAKETIME_NO_CACHE", "1")
@@ -132,6 +138,15 @@ fn with_path(place: &Place, name: &str, folder: &Path) -> Process {
     let mut command = worker_command(place, TABLAO, name);
     command.env("PATH", folder);
     Process::start(&place.folder, name, &mut command)
+}
+
+/// A program of a worker's own.
+fn program(folder: &Path, name: &str, script: &str) {
+    fs::create_dir_all(folder).expect("a folder");
+    let fresh = folder.join("fresh");
+    fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).expect("a file");
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).expect("rights");
+    fs::rename(fresh, folder.join(name)).expect("a name");
 }
 
 fn tablao(place: &Place, arguments: &[&str]) -> Output {
@@ -276,13 +291,8 @@ function compileJob(job) {
 }
 ";
 
-/// A program of a worker's own.
 fn victim(folder: &Path, script: &str) {
-    fs::create_dir_all(folder).expect("a folder");
-    let fresh = folder.join("fresh");
-    fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).expect("a file");
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).expect("rights");
-    fs::rename(fresh, folder.join("victim")).expect("a name");
+    program(folder, "victim", script);
 }
 
 /// Protects a farm from a machine on which everything dies for a reason that no check knows: it
