@@ -38,7 +38,7 @@ pub enum Domain {
     /// A request for a Manager.
     Remote = 10,
     /// Why a worker is in quarantine.
-    Quarantine = 11,
+    Quarantine = 12,
 }
 
 /// One entity's contribution.

@@ -57,7 +57,7 @@ mod prefix {
     /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
     pub(super) const BLOCKS: u8 = 14;
     /// One row, and only where a worker is in quarantine. Rows of earlier builds lack it.
-    pub(super) const QUARANTINES: u8 = 15;
+    pub(super) const QUARANTINES: u8 = 16;
 }
 
 const _: () = assert!(
