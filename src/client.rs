@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::{Method, Response, StatusCode, header::HeaderValue};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ETAG, HeaderValue, IF_MATCH},
+};
 use serde_json::Value;
 
 use crate::exit::{Code, Exit};
@@ -116,6 +119,24 @@ impl Farm {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path).json(body);
         json(self.checked(request.send().await).await?).await
+    }
+
+    /// Sends a change that is refused unless what it would do is still what an entity tag names.
+    /// Gives the answer with its own tag.
+    pub(crate) async fn post_if(
+        &self,
+        path: &str,
+        body: &Value,
+        if_match: Option<&str>,
+    ) -> anyhow::Result<(Value, Option<String>)> {
+        let mut request = self.request(Method::POST, path).json(body);
+        if let Some(tag) = if_match {
+            request = request.header(IF_MATCH, tag);
+        }
+        let answer = self.checked(request.send().await).await?;
+        let tag = answer.headers().get(ETAG);
+        let tag = tag.and_then(|tag| Some(tag.to_str().ok()?.to_owned()));
+        Ok((json(answer).await?, tag))
     }
 
     /// Sends a change under a key, again and again while the connection fails: the farm answers

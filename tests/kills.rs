@@ -121,7 +121,7 @@ impl Render {
             worker.stop();
         }
         manager.stop();
-        leftovers::wait_until_none(&self.output);
+        leftovers::wait_until_none(&self.place.folder);
         let files = self.watcher.finish();
         assert_eq!(files.len(), self.frames as usize, "{files:?}");
         let data = &self.place.data;
@@ -253,7 +253,7 @@ fn a_killed_worker_comes_back_and_the_job_completes() {
         render.wait_for_a_moment(&mut chance);
         worker.kill();
         println!("Worker killed, {round}, {} frames", render.watcher.frames());
-        leftovers::wait_until_none(&render.output);
+        leftovers::wait_until_none(&render.place.folder);
         worker = render.place.worker("worker");
     }
     render.finish(manager, vec![worker]);
@@ -266,19 +266,15 @@ fn a_worker_that_stays_away_is_replaced_when_its_lease_lapses() {
     let (mut render, manager) = Render::start(&mut chance);
     let mut lost = render.place.worker("lost");
     until("a Blender of the Worker", || {
-        let running = leftovers::naming(&render.output);
-        running
-            .iter()
-            .any(|(_, line)| line.contains("blender"))
-            .then_some(())
+        (!leftovers::blenders(&render.place.folder).is_empty()).then_some(())
     });
-    render.wait_for_a_moment(&mut chance);
-    // Only a Worker that is at work leaves a lease behind.
-    until("the Worker to be at work", || {
-        (!leftovers::naming(&render.output).is_empty()).then_some(())
+    // Only a Worker that is at work leaves a lease behind: not long after the first frame.
+    until("the first frame", || {
+        (render.watcher.frames() > 0).then_some(())
     });
+    render.hits += 1;
     lost.kill();
-    leftovers::wait_until_none(&render.output);
+    leftovers::wait_until_none(&render.place.folder);
     let other = render.place.worker("other");
     let records = render.finish(manager, vec![other]);
     assert!(lapsed(&records) > 0, "nobody's lease lapsed");
@@ -293,7 +289,7 @@ fn a_whole_farm_in_one_process_comes_back() {
         render.wait_for_a_moment(&mut chance);
         farm.kill();
         println!("farm killed, {round}, {} frames", render.watcher.frames());
-        leftovers::wait_until_none(&render.output);
+        leftovers::wait_until_none(&render.place.folder);
         farm = render.place.up();
     }
     render.finish(farm, Vec::new());
@@ -316,7 +312,7 @@ fn manager_and_worker_killed_together_come_back() {
             manager.kill();
         }
         println!("both killed, {round}, {} frames", render.watcher.frames());
-        leftovers::wait_until_none(&render.output);
+        leftovers::wait_until_none(&render.place.folder);
         if chance.below(2) == 0 {
             worker = render.place.worker("worker");
             manager = render.place.manager();

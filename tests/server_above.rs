@@ -157,7 +157,7 @@ impl Hierarchy {
         let live = get(&self.above.address, "/api/farm/v1/digest").expect("the Server listens");
         self.manager.stop();
         self.server.stop();
-        leftovers::wait_until_none(&self.output);
+        leftovers::wait_until_none(&self.below.folder);
         check_replay(&self.above.data, &live);
 
         let journals = Journals {

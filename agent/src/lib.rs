@@ -22,16 +22,19 @@ mod media;
 mod outbox;
 mod process;
 mod report;
+mod running;
 mod sender;
 mod shell_words;
 mod stop;
 mod supervisor;
 mod task;
+mod turn;
 pub mod wire;
 mod worker;
 
 use std::path::PathBuf;
 
+pub use blender::warm::WarmLimits;
 pub use error::Error;
 pub use health::{Examined, HealthLimits, examine};
 pub use supervisor::{Note, supervise};
@@ -39,8 +42,17 @@ pub use supervisor::{Note, supervise};
 /// Version of this program, as the Manager and people see it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Task types a Worker takes unless told otherwise.
-pub const TASK_TYPES: [&str; 4] = ["blender", "ffmpeg", "file-management", "misc"];
+/// Task types a Worker takes unless told otherwise. The last three have commands that Flamenco's
+/// workers do not know, so that those are never given such a task.
+pub const TASK_TYPES: [&str; 7] = [
+    "blender",
+    "ffmpeg",
+    "file-management",
+    "misc",
+    "exr-merge",
+    "storage",
+    "video-encoding",
+];
 
 /// How a Worker is set up.
 #[derive(Debug, Clone)]
@@ -51,7 +63,7 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Name shown to people; the host's name when there is none.
     pub name: Option<String>,
-    /// Tasks at the same time. One is what this version runs, whatever is asked for.
+    /// Programs at the same time. One is what this version runs, whatever is asked for.
     pub slots: u32,
     /// Task types to take.
     pub task_types: Vec<String>,
@@ -66,6 +78,16 @@ pub struct Options {
     pub oom_score_adj: Option<i32>,
     /// What this machine must have to be fit for work.
     pub health: HealthLimits,
+    /// Commands it runs; empty means all.
+    pub allowed_commands: Vec<String>,
+    /// Programs it starts, by the name or path that tasks use; empty means all.
+    pub allowed_programs: Vec<String>,
+    /// Folders below which tasks may remove files; empty means wherever nothing speaks against it.
+    pub removable_roots: Vec<PathBuf>,
+    /// Whether the next task is claimed while one runs.
+    pub claim_ahead: bool,
+    /// Whether and how long a Blender is kept up between tasks of one job.
+    pub warm: WarmLimits,
 }
 
 impl Options {
@@ -82,6 +104,11 @@ impl Options {
             supervisor: None,
             oom_score_adj: None,
             health: HealthLimits::default(),
+            allowed_commands: Vec::new(),
+            allowed_programs: Vec::new(),
+            removable_roots: Vec::new(),
+            claim_ahead: true,
+            warm: WarmLimits::default(),
         }
     }
 }

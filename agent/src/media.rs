@@ -51,7 +51,9 @@ pub(crate) async fn run(outbox: Outbox, client: Client) -> OutboxFailed {
         // Only the newest is shown as last rendered; those it overtook are not sent.
         let newest = wishes.iter().rev().find(|(_, wish)| wish.preview);
         let newest = newest.map(|(seq, _)| *seq);
-        let Some((seq, wish)) = wishes.into_iter().next() else {
+        // A Manager that does not know the frame yet would refuse its thumbnail.
+        let first = wishes.into_iter().next();
+        let Some((seq, wish)) = first.filter(|(seq, _)| outbox.is_told_before(*seq)) else {
             if changes.changed().await.is_err() {
                 return outbox.failure();
             }

@@ -297,6 +297,12 @@ impl Outbox {
         .await
     }
 
+    /// Whether every report that was given before this entry is acknowledged or dropped.
+    pub(crate) fn is_told_before(&self, seq: Seq) -> bool {
+        let state = self.shared.state.lock().expect("no holder panics");
+        state.updates.iter().all(|(report, _, _)| *report > seq)
+    }
+
     /// Resolves when there are reports to send.
     pub(crate) async fn has_updates(&self) -> Result<(), OutboxFailed> {
         self.until(|state| (!state.updates.is_empty()).then_some(()))
@@ -347,6 +353,13 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Resolves when the Manager has taken the report, or refused it.
+    pub(crate) async fn settled(self) -> Result<(), OutboxFailed> {
+        let outbox = self.outbox.clone();
+        let seq = self.written().await?;
+        outbox.settled(seq).await
+    }
+
     /// Resolves when the entry is durable.
     pub(crate) async fn written(self) -> Result<Seq, OutboxFailed> {
         match self.done.await {

@@ -5,10 +5,10 @@
 //! the sender delivers it.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::outbox::{Entry, Outbox, OutboxFailed, Seq};
-use crate::wire::{FailureReport, FrameReport, TaskUpdate, UpdateExtension};
+use crate::outbox::{Entry, Outbox, OutboxFailed, Pending, Seq};
+use crate::wire::{FailureReport, FrameFinding, FrameReport, TaskUpdate, UpdateExtension};
 
 /// A chunk is sent when it is larger than this.
 const CHUNK_BYTES: usize = 10 * 1024;
@@ -37,6 +37,8 @@ pub(crate) struct Reporter {
     steps: AtomicU32,
     peak_memory_bytes: AtomicU64,
     software: Mutex<Option<String>>,
+    /// Whether the files of the command that runs are frames of the job.
+    tells_frames: AtomicBool,
 }
 
 impl Reporter {
@@ -49,7 +51,19 @@ impl Reporter {
             steps: AtomicU32::new(0),
             peak_memory_bytes: AtomicU64::new(0),
             software: Mutex::default(),
+            tells_frames: AtomicBool::new(true),
         }
+    }
+
+    /// Says whether what the next command publishes are frames of the job. Files that only later
+    /// tasks read count as steps alone.
+    pub(crate) fn tell_frames(&self, tell: bool) {
+        self.tells_frames.store(tell, Ordering::Relaxed);
+    }
+
+    /// Whether what is published now are frames of the job.
+    pub(crate) fn tells_frames(&self) -> bool {
+        self.tells_frames.load(Ordering::Relaxed)
     }
 
     pub(crate) fn task(&self) -> &str {
@@ -112,13 +126,25 @@ impl Reporter {
         more_steps: u32,
     ) -> Result<Seq, OutboxFailed> {
         let mut update = self.progress(more_steps);
-        self.extension(&mut update).frames = frames;
+        if self.tells_frames() {
+            self.extension(&mut update).frames = frames;
+        }
         self.put(update).await
     }
 
-    /// Reports that the attempt runs; durable on return.
-    pub(crate) async fn started(&self) -> Result<Seq, OutboxFailed> {
-        self.status("active", "Started", None).await
+    /// Reports what was found wrong with frames, and what right; durable on return.
+    pub(crate) async fn findings(&self, findings: Vec<FrameFinding>) -> Result<Seq, OutboxFailed> {
+        let mut update = TaskUpdate::default();
+        self.extension(&mut update).findings = findings;
+        self.put(update).await
+    }
+
+    /// Reports that the attempt runs, without waiting for the disk or the Manager.
+    pub(crate) fn begin(&self) -> Result<Pending, OutboxFailed> {
+        let update = self.status_update("active", "Started", None);
+        let mut log = self.log.lock().expect("no holder panics");
+        let entry = self.with_log(&mut log, update);
+        self.outbox.enqueue(entry)
     }
 
     /// Reports success; durable on return.
@@ -154,6 +180,16 @@ impl Reporter {
         activity: &str,
         failure: Option<FailureReport>,
     ) -> Result<Seq, OutboxFailed> {
+        self.put(self.status_update(status, activity, failure))
+            .await
+    }
+
+    fn status_update(
+        &self,
+        status: &str,
+        activity: &str,
+        failure: Option<FailureReport>,
+    ) -> TaskUpdate {
         let mut update = TaskUpdate {
             task_status: Some(status.to_owned()),
             activity: Some(activity.to_owned()),
@@ -164,7 +200,7 @@ impl Reporter {
         extension.software = self.software.lock().expect("no holder panics").clone();
         let peak = self.peak_memory_bytes.load(Ordering::Relaxed);
         extension.peak_memory_bytes = (peak > 0).then_some(peak);
-        self.put(update).await
+        update
     }
 
     fn progress(&self, more_steps: u32) -> TaskUpdate {

@@ -8,12 +8,11 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
 use crate::client::{CallError, Client};
-use crate::lease::Lease;
+use crate::lease::Leases;
 use crate::link::{Backoff, Link};
 use crate::outbox::{Outbox, OutboxFailed, Seq};
 use crate::stop::StopReason;
@@ -26,15 +25,13 @@ const MERGED_LOG_BYTES_MAX: usize = 256 * 1024;
 /// So often a report is refused for its content before it is set aside.
 const REFUSALS_MAX: u32 = 5;
 
-/// The attempt that runs now, where the sender finds whom to tell.
-pub(crate) type Current = Arc<Mutex<Option<Lease>>>;
-
 /// What the sender works with.
 pub(crate) struct Sender {
     pub(crate) outbox: Outbox,
     pub(crate) client: Client,
     pub(crate) link: Link,
-    pub(crate) current: Current,
+    /// Where the sender finds whom to tell.
+    pub(crate) leases: Leases,
     /// Where reports go that the Manager does not understand.
     pub(crate) refused_file: PathBuf,
 }
@@ -55,7 +52,7 @@ impl Sender {
             match self.client.task_update(&task, &update).await {
                 Ok(()) => {
                     self.link.reached();
-                    if let Some(lease) = self.lease_of(attempt) {
+                    if let Some(lease) = self.leases.of(attempt) {
                         lease.renew(sent);
                     }
                     self.outbox.done(seqs);
@@ -71,7 +68,7 @@ impl Sender {
                 }) => {
                     self.link.reached();
                     tracing::info!(task, attempt, message, "the manager gave the task away");
-                    if let Some(lease) = self.lease_of(attempt) {
+                    if let Some(lease) = self.leases.of(attempt) {
                         lease.stop.request(StopReason::NotOurs);
                     }
                     self.outbox.done(seqs);
@@ -102,11 +99,6 @@ impl Sender {
             }
             tokio::time::sleep(backoff.pause()).await;
         }
-    }
-
-    fn lease_of(&self, attempt: &str) -> Option<Lease> {
-        let current = self.current.lock().expect("no holder panics");
-        current.clone().filter(|lease| &*lease.attempt == attempt)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum StopReason {
     Shutdown,
     /// The Worker's own files cannot be written.
     OutboxFailed,
+    /// A program that waits for work is not needed any more. No task stops for this.
+    NotNeeded,
 }
 
 impl std::fmt::Display for StopReason {
@@ -37,6 +39,7 @@ impl std::fmt::Display for StopReason {
             Self::StatusChange => write!(formatter, "this worker is to change its status"),
             Self::Shutdown => write!(formatter, "this worker is shutting down"),
             Self::OutboxFailed => write!(formatter, "this worker cannot store its reports"),
+            Self::NotNeeded => write!(formatter, "it is not needed any more"),
         }
     }
 }

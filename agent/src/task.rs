@@ -2,24 +2,26 @@
 //! Runs one assigned task: its commands in order, its lease beside them, its end reported.
 //!
 //! Nothing of the task runs before the Manager has taken the report that it starts: an
-//! assignment whose answer was delayed may already be somebody else's.
+//! assignment whose answer was delayed may already be somebody else's. Only a render that was
+//! claimed ahead begins at once when its turn comes; its frames are published after that report.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::blender::warm::Warm;
 use crate::client::Client;
-use crate::commands::{self, Context, Ending};
+use crate::commands::{self, Context, Ending, Limits};
 use crate::health::Health;
-use crate::lease::{self, Lease};
+use crate::lease::{self, Lease, Leases};
 use crate::link::Link;
 use crate::media::Media;
 use crate::outbox::{Outbox, OutboxFailed};
 use crate::process::Launcher;
 use crate::report::Reporter;
-use crate::sender::Current;
 use crate::stop::{Stop, StopReason};
+use crate::turn::{Start, Turn};
 use crate::wire::{AssignedTask, Assignment};
 
 /// A line of a quiet program is sent after this time at the latest.
@@ -28,23 +30,35 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// A Flamenco Manager knows no leases; it gives a silent worker's task away after ten minutes.
 const FLAMENCO_LEASE_MS: u64 = 600_000;
 
+/// How a task came to this Worker.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// When it was asked for; its lease counts from here.
+    pub(crate) asked: Instant,
+    /// Whether another one still runs.
+    pub(crate) ahead: bool,
+    pub(crate) stop: Stop,
+    pub(crate) turn: Arc<Turn>,
+}
+
 /// What a task needs of the Worker.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskRunner {
     pub(crate) outbox: Outbox,
     pub(crate) client: Client,
     pub(crate) link: Link,
-    pub(crate) current: Current,
+    pub(crate) leases: Leases,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
     pub(crate) health: Health,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) warm: Warm,
 }
 
 impl TaskRunner {
-    /// Runs the task to its end, or until `stop` is set. All that is to be said of it is in the
-    /// outbox when this returns.
-    pub(crate) async fn run(&self, task: AssignedTask, stop: Stop) -> Result<(), OutboxFailed> {
-        let assigned = Instant::now();
+    /// Runs the task to its end, or until it is stopped. All that is to be said of it is in the
+    /// outbox when this returns. A task that was claimed ahead waits for its turn.
+    pub(crate) async fn run(&self, task: AssignedTask, taken: Taken) -> Result<(), OutboxFailed> {
         let assignment = assignment_of(&task);
         let reporter = Arc::new(Reporter::new(
             self.outbox.clone(),
@@ -54,21 +68,30 @@ impl TaskRunner {
         let lease = Lease::new(
             &task.uuid,
             &assignment.attempt,
-            stop.clone(),
+            taken.stop.clone(),
             Duration::from_millis(assignment.lease_ms),
-            assigned,
+            taken.asked,
         );
-        *self.current.lock().expect("no holder panics") = Some(lease.clone());
+        self.leases.add(lease.clone());
         let context = Context {
+            job: task.job.clone(),
             reporter,
-            stop,
+            stop: taken.stop,
+            lease: lease.clone(),
             assignment,
             launcher: self.launcher.clone(),
             media: self.media.clone(),
+            limits: Arc::clone(&self.limits),
+            warm: self.warm.clone(),
+            turn: taken.turn,
+            ends_with_render: is_one_render(&task),
         };
         tracing::info!(task = task.uuid, name = task.name, "task assigned");
-        let result = self.run_with_lease(&task, &context, &lease).await;
-        *self.current.lock().expect("no holder panics") = None;
+        let result = self
+            .run_with_lease(&task, &context, &lease, taken.ahead)
+            .await;
+        self.leases.remove(&lease.attempt);
+        context.turn.give();
         result
     }
 
@@ -77,25 +100,49 @@ impl TaskRunner {
         task: &AssignedTask,
         context: &Context,
         lease: &Lease,
+        ahead: bool,
     ) -> Result<(), OutboxFailed> {
-        if !self.start(context).await? {
-            return Ok(());
-        }
         let ending = {
-            let work = self.run_if_fit(task, context);
+            let work = async {
+                // A render begins by itself when its turn has come, before the Manager has taken
+                // its start: its frames wait for that. What other commands do cannot be undone.
+                let begins_by_itself = ahead && context.ends_with_render;
+                if !begins_by_itself && !self.start(context).await? {
+                    return Ok(None);
+                }
+                Ok(Some(self.run_if_fit(task, context).await))
+            };
             let beside = async {
                 tokio::join!(
                     lease::keep(lease, &self.client, &self.link),
-                    flush_regularly(&context.reporter)
+                    self.follow_start(context),
+                    flush_regularly(context)
                 )
             };
             tokio::pin!(work, beside);
             tokio::select! {
-                ending = &mut work => ending,
+                ending = &mut work => ending?,
                 _ = &mut beside => unreachable!("flushing has no end"),
             }
         };
-        self.report_end(task, context, ending).await
+        match ending {
+            Some(ending) if context.turn.start() > Start::Waits => {
+                self.report_end(task, context, ending).await
+            }
+            // It never began, so there is nothing to tell.
+            Some(Err(Ending::Stopped(StopReason::OutboxFailed))) => Err(self.outbox.failure()),
+            Some(_) | None => {
+                self.outbox.drop_attempt(context.reporter.attempt());
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells those who wait when the Manager has answered to the start of the task.
+    async fn follow_start(&self, context: &Context) {
+        if context.turn.follow().await.is_err() {
+            context.stop.request(StopReason::OutboxFailed);
+        }
     }
 
     /// Runs the commands on a machine that is fit for them. What fails on one that turns out to be
@@ -108,22 +155,29 @@ impl TaskRunner {
 
     /// Reports the start and waits until the Manager has taken it; false when it did not.
     async fn start(&self, context: &Context) -> Result<bool, OutboxFailed> {
-        let started = context.reporter.started().await?;
+        if let Err(reason) = context.turn.take(&context.stop).await {
+            tracing::info!(%reason, "the task was stopped before its turn came");
+            return Ok(false);
+        }
+        self.warm.end_unless_of(&context.job).await;
+        let started = context.reporter.begin()?.settled();
         let within = Duration::from_millis(context.assignment.start_within_ms);
         tokio::select! {
-            settled = self.outbox.settled(started) => settled?,
+            settled = started => settled?,
             reason = context.stop.wait() => {
                 tracing::info!(%reason, "the task was stopped before it began");
-                self.outbox.drop_attempt(context.reporter.attempt());
                 return Ok(false);
             }
             () = tokio::time::sleep(within) => {
                 tracing::warn!("the manager did not take the start of the task in time");
-                self.outbox.drop_attempt(context.reporter.attempt());
                 return Ok(false);
             }
         }
-        Ok(context.stop.requested().is_none())
+        if context.stop.requested().is_some() {
+            return Ok(false);
+        }
+        context.turn.begin(None);
+        Ok(true)
     }
 
     async fn report_end(
@@ -166,11 +220,18 @@ async fn run_commands(task: &AssignedTask, context: &Context) -> Result<(), Endi
     Ok(())
 }
 
-async fn flush_regularly(reporter: &Reporter) {
+async fn flush_regularly(context: &Context) {
+    // To tell anything of a task says that it has begun.
+    context.turn.until(Start::Begun).await;
     loop {
         tokio::time::sleep(FLUSH_INTERVAL).await;
-        reporter.flush();
+        context.reporter.flush();
     }
+}
+
+/// Whether all that the task does is to render, whose files go through staging.
+fn is_one_render(task: &AssignedTask) -> bool {
+    matches!(&task.commands[..], [only] if only.name == "blender-render")
 }
 
 /// The Manager's extension, or what stands for it with a Flamenco Manager.
@@ -182,6 +243,8 @@ fn assignment_of(task: &AssignedTask) -> Assignment {
         shot: String::new(),
         frames: None,
         overwrite: false,
+        fresh: Vec::new(),
         thumbnails: String::new(),
+        rerender: Vec::new(),
     })
 }

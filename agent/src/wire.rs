@@ -190,9 +190,25 @@ pub struct Assignment {
     /// Whether published files may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Inclusive ranges of those frames that this task has published itself and that stay.
+    #[serde(default)]
+    pub fresh: Vec<(i64, i64)>,
     /// `upload` when the Worker is to make thumbnails.
     #[serde(default)]
     pub thumbnails: String,
+    /// Frames to render though they have files.
+    #[serde(default)]
+    pub rerender: Vec<RerenderedFrame>,
+}
+
+/// A frame that is rendered anew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RerenderedFrame {
+    /// Frame number.
+    pub number: i64,
+    /// BLAKE3 of the file that makes way for it; any other file of its name stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 fn start_within_ms_default() -> u64 {
@@ -234,6 +250,9 @@ pub struct UpdateExtension {
     /// Frames that are on disk under their final names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<FrameReport>,
+    /// Frames whose files were looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FrameFinding>,
     /// Why it failed, with `taskStatus` failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureReport>,
@@ -314,9 +333,31 @@ pub struct FrameReport {
     /// Version of Blender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blender_version: Option<String>,
-    /// `unfenced`: written by the script straight to its place.
+    /// BLAKE3 of the blend file, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blend_hash: Option<String>,
+    /// `unfenced`: written by the script straight to its place. `empty`, `truncated`: found so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+}
+
+/// A frame whose file was looked at, with what is wrong with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FrameFinding {
+    /// The shot, where it is not that of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shot: Option<String>,
+    /// Frame number.
+    pub number: i64,
+    /// BLAKE3 of the file, hexadecimal, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// What is wrong: `missing`, `empty`, `truncated`, `black`, `wrong_size`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub words: String,
 }
 
 /// Answer of `GET worker/task/{task}/may-i-run`.

@@ -5,21 +5,26 @@
 //! that was to be said has been said, so the Manager never has to guess about the task before.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::blender::warm::Warm;
 use crate::client::{CallError, Client, TaskAnswer};
+use crate::commands::{Limits, unknown_names};
 use crate::frames::{settle, staging};
 use crate::health::Health;
 use crate::identity::{self, Identity};
+use crate::lease::Leases;
 use crate::link::{Backoff, Link};
 use crate::media::{self, Media};
 use crate::outbox::{Outbox, OutboxFailed};
 use crate::process::Launcher;
-use crate::sender::{Current, Sender};
-use crate::stop::{Stop, StopReason};
+use crate::running::{HELD_MAX, Running, claim_task};
+use crate::sender::Sender;
+use crate::stop::StopReason;
 use crate::task::TaskRunner;
 use crate::wire::{AssignedTask, Registration, SignOn, SignOnExtension};
 use crate::{Error, ExitReason, Options, VERSION};
@@ -58,7 +63,7 @@ pub(crate) struct Worker {
     client: Client,
     link: Link,
     outbox: Outbox,
-    current: Current,
+    leases: Leases,
     runner: TaskRunner,
     shutdown: watch::Receiver<bool>,
 }
@@ -76,22 +81,29 @@ impl Worker {
         settle::settle(&outbox).await.map_err(failed)?;
         staging::remove_left_over(&outbox);
         let link = Link::new(client.address());
-        let current = Current::default();
+        let leases = Leases::default();
+        let launcher = Launcher {
+            supervisor: options.supervisor.clone().map_or_else(own_executable, Ok)?,
+            oom_score_adj: options.oom_score_adj,
+        };
         let runner = TaskRunner {
             outbox: outbox.clone(),
             client: client.clone(),
             link: link.clone(),
-            current: current.clone(),
-            launcher: Launcher {
-                supervisor: options.supervisor.clone().map_or_else(own_executable, Ok)?,
-                oom_score_adj: options.oom_score_adj,
-            },
+            leases: leases.clone(),
+            warm: Warm::new(
+                options.warm.clone(),
+                launcher.clone(),
+                options.data_dir.join("warm"),
+            ),
+            launcher,
             media: Media::new(outbox.clone()),
             health: Health::new(
                 client.clone(),
                 options.data_dir.clone(),
                 options.health.clone(),
             ),
+            limits: Arc::new(limits_of(&options)),
         };
         let mut worker = Self {
             name: worker_name(&options),
@@ -99,7 +111,7 @@ impl Worker {
             client,
             link,
             outbox,
-            current,
+            leases,
             runner,
             shutdown,
         };
@@ -124,15 +136,17 @@ impl Worker {
             outbox: self.outbox.clone(),
             client: self.client.clone(),
             link: self.link.clone(),
-            current: self.current.clone(),
+            leases: self.leases.clone(),
             refused_file: self.options.data_dir.join("outbox.refused.jsonl"),
         };
         let path = self.options.data_dir.join("outbox");
         let pictures = media::run(self.outbox.clone(), self.client.clone());
+        let warm = self.runner.warm.clone();
         tokio::select! {
             reason = self.follow(first) => reason,
             failed = sender.run() => Err(outbox_error(&path, &failed)),
             failed = pictures => Err(outbox_error(&path, &failed)),
+            never = warm.end_idle() => match never {},
         }
     }
 
@@ -147,8 +161,12 @@ impl Worker {
                     None => Next::Leave(ExitReason::Shutdown),
                 },
                 Next::Awake => self.awake().await?,
-                Next::Asleep => self.asleep().await,
+                Next::Asleep => {
+                    self.runner.warm.end().await;
+                    self.asleep().await
+                }
                 Next::Leave(reason) => {
+                    self.runner.warm.end().await;
                     self.leave().await;
                     return Ok(reason);
                 }
@@ -217,7 +235,11 @@ impl Worker {
                 can_restart: self.options.can_restart,
                 tablao: Some(SignOnExtension {
                     protocol: 1,
-                    slots: 1,
+                    slots: if self.options.claim_ahead {
+                        HELD_MAX
+                    } else {
+                        1
+                    },
                     held_attempts: self.outbox.held_attempts(),
                     clock_ms: Some(jiff::Timestamp::now().as_millisecond()),
                 }),
@@ -284,7 +306,7 @@ impl Worker {
             let pause = match answer {
                 Ok(TaskAnswer::Task(task)) => {
                     backoff.reset();
-                    self.run_task(*task).await?;
+                    self.run_tasks(*task, asked).await?;
                     continue;
                 }
                 Ok(TaskAnswer::Nothing) => {
@@ -335,21 +357,59 @@ impl Worker {
         Ok(self.client.task(self.runner.health.patience(wait)).await)
     }
 
-    async fn run_task(&self, task: AssignedTask) -> Result<(), Error> {
-        let stop = Stop::new();
+    /// Runs a task and those that are claimed while it runs, until there is none left.
+    async fn run_tasks(&self, first: AssignedTask, asked: Instant) -> Result<(), Error> {
+        // A Manager of Flamenco would hand out the task that runs once more.
+        let claims_of_manager = first.tablao.is_some();
+        let mut running = Running::new(self.runner.clone());
+        running.begin(first, asked, false);
         let mut shutdown = self.shutdown.clone();
-        let runner = self.runner.clone();
-        let run = runner.run(task, stop.clone());
-        tokio::pin!(run);
-        let result = tokio::select! {
-            result = &mut run => result,
-            () = shutdown_asked(&mut shutdown) => {
-                stop.request(StopReason::Shutdown);
-                run.await
+        let mut leaves = false;
+        let mut claims = claims_of_manager && self.options.claim_ahead;
+        let mut claim = None;
+        while !running.is_empty() || claim.is_some() {
+            if claims && !leaves && claim.is_none() && running.has_room() {
+                running.wait_for_change();
+                claim = Some(Box::pin(claim_task(self.client.clone())));
             }
-        };
-        let path = self.options.data_dir.join("outbox");
-        result.map_err(|failed| outbox_error(&path, &failed))
+            let claimed = async {
+                match &mut claim {
+                    Some(claim) => claim.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (asked, answer) = tokio::select! {
+                biased;
+                () = shutdown_asked(&mut shutdown), if !leaves => {
+                    leaves = true;
+                    // What it might have brought is given back by the sign-off.
+                    claim = None;
+                    self.leases.stop_all(&StopReason::Shutdown);
+                    continue;
+                }
+                ended = running.next(), if !running.is_empty() => {
+                    let path = self.options.data_dir.join("outbox");
+                    ended.map_err(|failed| outbox_error(&path, &failed))?;
+                    continue;
+                }
+                answered = claimed => answered,
+            };
+            claim = None;
+            match answer {
+                Ok(TaskAnswer::Task(task)) if !leaves && !running.knows(&task) => {
+                    running.begin(*task, asked, true);
+                }
+                // Handed out before, or nothing: the next change is a reason to ask again.
+                Ok(TaskAnswer::Task(_) | TaskAnswer::Nothing) => {}
+                // What is asked for is done when the tasks that run are.
+                Ok(TaskAnswer::StatusRequested(_) | TaskAnswer::NotAwake) => {
+                    claims = false;
+                    running.drop_waiting();
+                }
+                Err(error) => self.link.failed("claim a task", &error),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until another status is asked for.
@@ -399,6 +459,20 @@ async fn shutdown_asked(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|asked| *asked).await.is_err() {
         // The caller gave up its end without asking: then nobody ever will.
         std::future::pending::<()>().await;
+    }
+}
+
+/// What the owner of this machine lets it do.
+fn limits_of(options: &Options) -> Limits {
+    for name in unknown_names(&options.allowed_commands) {
+        tracing::warn!(name, "there is no such command to allow");
+    }
+    let data_dir = std::path::absolute(&options.data_dir);
+    Limits {
+        commands: options.allowed_commands.clone(),
+        programs: options.allowed_programs.clone(),
+        removable: options.removable_roots.clone(),
+        kept: data_dir.into_iter().collect(),
     }
 }
 

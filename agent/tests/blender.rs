@@ -86,14 +86,16 @@ async fn frames_are_published_once_and_found_the_next_time() {
     let out = tempfile::tempdir().unwrap();
     let output = out.path().join("shot/f_####").display().to_string();
     let blend = scene(false);
-    let (manager, _dir, worker) = run(vec![
-        task("first", render(blend, &output, "PNG", "1..2", 2)),
-        task("second", render(blend, &output, "PNG", "1..3", 3)),
-        task("third", render(blend, &output, "PNG", "1..3", 3)),
-    ])
-    .await;
+    let first = task("first", render(blend, &output, "PNG", "1..2", 2));
+    let (manager, _dir, worker) = run(vec![first]).await;
 
     let end = manager.task_end("first").await;
+    // Not before: a task that is claimed ahead looks for frames while these are published.
+    let again = |name: &str| {
+        let again = task(name, render(blend, &output, "PNG", "1..3", 3));
+        manager.change(|heard| heard.tasks.push_back(again));
+    };
+    again("second");
     assert_eq!(end["taskStatus"], "completed", "{}", manager.log("first"));
     assert!(
         end["tablao"]["software"]
@@ -127,6 +129,7 @@ async fn frames_are_published_once_and_found_the_next_time() {
     assert_eq!(manager.steps("second"), 3);
     assert!(manager.log("second").contains("--render-frame 3\n"));
 
+    again("third");
     let end = manager.task_end("third").await;
     assert_eq!(end["taskStatus"], "completed");
     assert_eq!(manager.steps("third"), 3);
@@ -154,7 +157,7 @@ async fn frames_are_published_once_and_found_the_next_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_formats_are_published_with_pictures() {
-    // Protects JPEG and OpenEXR renders: right names, right numbers, a thumbnail each.
+    // Protects renders that are no PNG: right names, right numbers, a thumbnail each.
     let out = tempfile::tempdir().unwrap();
     let blend = scene(false);
     let output = |name: &str| out.path().join(name).display().to_string();
@@ -165,12 +168,18 @@ async fn other_formats_are_published_with_pictures() {
             "multi",
             render(blend, &output("m/"), "OPEN_EXR_MULTILAYER", "7", 1),
         ),
+        task("tiff", render(blend, &output("t"), "TIFF", "7", 1)),
+        task("webp", render(blend, &output("w"), "WEBP", "7", 1)),
+        task("hdr", render(blend, &output("h"), "HDR", "7", 1)),
     ])
     .await;
     for (id, file) in [
         ("jpeg", "j0007.jpg"),
         ("exr", "e_07.exr"),
         ("multi", "m/0007.exr"),
+        ("tiff", "t0007.tif"),
+        ("webp", "w0007.webp"),
+        ("hdr", "h0007.hdr"),
     ] {
         let end = manager.task_end(id).await;
         assert_eq!(end["taskStatus"], "completed", "{}", manager.log(id));
@@ -180,8 +189,15 @@ async fn other_formats_are_published_with_pictures() {
         assert!(out.path().join(file).exists());
     }
     manager
-        .until("three thumbnails", |heard| {
-            (heard.thumbnails.len() == 3).then_some(())
+        .until("a thumbnail of each", |heard| {
+            let all = heard.thumbnails.len() == 6;
+            assert!(
+                heard
+                    .thumbnails
+                    .iter()
+                    .all(|(_, _, size)| *size == (48, 27))
+            );
+            all.then_some(())
         })
         .await;
     worker.shut_down().await;
@@ -221,7 +237,7 @@ async fn a_content_blender_without_its_frames_is_a_failure() {
     let mut commands = render(scene(false), &output, "PNG", "1..3", 3);
     // A handler that makes Blender quit after frame 1, with exit code 0.
     commands[0]["parameters"]["args"][1] = json!(
-        "import bpy, os\nbpy.app.handlers.render_write.append(lambda *a: (bpy.context.scene.frame_current == 2) and os._exit(0))"
+        "import bpy, os\nbpy.app.handlers.render_pre.append(lambda *a: (bpy.context.scene.frame_current >= 2) and os._exit(0))"
     );
     commands[0]["parameters"]["args"]
         .as_array_mut()

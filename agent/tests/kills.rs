@@ -280,3 +280,127 @@ async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
     });
     process.kill().await;
 }
+
+/// A state in which a Worker can be killed.
+struct State {
+    name: &'static str,
+    tasks: Vec<Value>,
+    /// What shows that the Worker is in it.
+    seen: fn(&common::Heard) -> bool,
+    /// What is asked of the Worker first.
+    requested: Option<&'static str>,
+    /// What the Manager answers to reports.
+    update_code: u16,
+}
+
+impl State {
+    fn new(name: &'static str, tasks: Vec<Value>, seen: fn(&common::Heard) -> bool) -> Self {
+        Self {
+            name,
+            tasks,
+            seen,
+            requested: None,
+            update_code: 0,
+        }
+    }
+}
+
+fn has_logged(heard: &common::Heard, words: &str) -> bool {
+    let mut logs = heard
+        .updates
+        .iter()
+        .filter_map(|(_, update)| update["log"].as_str());
+    logs.any(|log| log.contains(words))
+}
+
+fn has_ended(heard: &common::Heard) -> bool {
+    let mut updates = heard.updates.iter();
+    updates.any(|(_, update)| update["taskStatus"] == "completed")
+}
+
+/// One frame, with Blender waiting at this moment of its render (`render_pre`) or not at all.
+fn one_frame(blend: &Path, out: &Path, waits: bool) -> Value {
+    let mut task = render_task(0, blend, out, 1, 1);
+    if waits {
+        let wait = "import bpy, time\ndef wait(*_):\n    print('waits', flush=True)\n    \
+                    time.sleep(600)\nbpy.app.handlers.render_pre.append(wait)";
+        task["commands"][0]["parameters"]["args"][1] = json!(wait);
+    }
+    task
+}
+
+fn states(blend: &Path, out: &Path) -> Vec<State> {
+    let endless = json!([{ "name": "exec", "parameters": {
+        "exe": "sh", "args": ["-c", "echo waits; sleep 600 & sleep 600"] } }]);
+    let running = |heard: &common::Heard| has_logged(heard, "> waits");
+    let mut starting = State::new("starting", vec![task("t", json!([]))], |heard| {
+        heard.tasks.is_empty()
+    });
+    starting.update_code = 503;
+    let mut asleep = State::new("asleep", Vec::new(), |heard| {
+        heard
+            .statuses
+            .last()
+            .is_some_and(|status| status == "asleep")
+    });
+    asleep.requested = Some("asleep");
+    vec![
+        State::new("asking", Vec::new(), |heard| heard.asks > 0),
+        asleep,
+        starting,
+        State::new("running", vec![task("t", endless.clone())], running),
+        State::new(
+            "holding the next task",
+            vec![task("t", endless), task("held", json!([]))],
+            |heard| heard.tasks.is_empty() && has_logged(heard, "> waits"),
+        ),
+        State::new("rendering warm", vec![one_frame(blend, out, true)], running),
+        State::new(
+            "warm and idle",
+            vec![one_frame(blend, out, false)],
+            has_ended,
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_any_state_leaves_nothing_behind() {
+    // Protects machines from Blenders that nobody watches, and the farm from a worker that does
+    // not come back: kill -9 in each state, with the Manager there and away.
+    let dir = tempfile::tempdir().unwrap();
+    let blend = dir.path().join("scene.blend");
+    make_scene(&blend);
+    for away in [false, true] {
+        let out = dir.path().join(format!("out-{away}"));
+        for (number, state) in states(&blend, &out).into_iter().enumerate() {
+            let name = format!("{} (Manager away: {away})", state.name);
+            let manager = Manager::start().await;
+            let data = dir.path().join(format!("data-{away}-{number}"));
+            manager.change(|heard| {
+                heard.tasks.extend(state.tasks);
+                heard.requested = state.requested.map(str::to_owned);
+                heard.update_code = state.update_code;
+            });
+            let process = Process::start(&manager, &data, &name);
+            let seen = |heard: &common::Heard| (state.seen)(heard).then_some(());
+            manager.until(&name, seen).await;
+            manager.change(|heard| heard.away = away);
+            process.kill().await;
+
+            manager.change(|heard| {
+                heard.away = false;
+                heard.requested = None;
+                heard.update_code = 0;
+                heard.tasks.clear();
+                heard.tasks.push_back(task("after", json!([])));
+            });
+            let process = Process::start(&manager, &data, &format!("after {name}"));
+            let end = manager.task_end("after").await;
+            assert_eq!(end["taskStatus"], "completed", "{name}");
+            manager.change(|heard| assert_eq!(heard.registrations.len(), 1, "{name}"));
+            assert!(!out.join(".tablao-staging").exists(), "{name}");
+            process.kill().await;
+        }
+        assert_eq!(published_files(&out).len(), 1);
+    }
+}

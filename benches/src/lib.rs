@@ -35,6 +35,7 @@ mod scripted;
 mod size;
 mod submission;
 mod upgrade;
+mod worker;
 mod written;
 
 pub use bare::serve as serve_bare;
@@ -132,6 +133,11 @@ pub const PARTS: &[Part] = &[
         name: "operations",
         about: "every operation of Flamenco's API on a farm at work, while large jobs come and go",
         run: operations::run,
+    },
+    Part {
+        name: "worker",
+        about: "what a Worker loses between frames: warm, cold, and polling as Flamenco's does",
+        run: worker::run,
     },
     Part {
         name: "submission",

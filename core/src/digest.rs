@@ -37,6 +37,8 @@ pub enum Domain {
     Placement = 9,
     /// A request for a Manager.
     Remote = 10,
+    /// What is wrong with a frame.
+    Flaw = 11,
     /// Why a worker is in quarantine.
     Quarantine = 12,
 }

@@ -462,5 +462,8 @@ pub struct Job {
     pub failures: BTreeMap<(WorkerId, u16), u32>,
     /// Live attempts.
     pub live: u32,
+    /// Live attempts of retired tasks. Nothing of the job is started while there are some: they
+    /// may still write what others are to write anew.
+    pub leaving: u32,
     pub(crate) mark: Mark,
 }

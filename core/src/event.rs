@@ -8,16 +8,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, AttemptId, JobId, JobStatus, Lsn, ManagerId, RequestId, TagId, TaskStatus, Timestamp,
-    WorkerId, WorkerStatus,
+    Actor, AttemptId, JobId, JobStatus, Lsn, TagId, TaskStatus, Timestamp, WorkerId, WorkerStatus,
     detail::Detail,
-    entity::{
-        DetailHash, FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule,
-        StatusRequest,
-    },
+    entity::{DetailHash, FrameKey, Hold, JobFacts, Protocol, SleepSchedule, StatusRequest},
 };
 
 pub use crate::{
+    frame_events::*,
     kind::Event,
     new_tasks::{NewTask, NewTasks},
     parts::*,
@@ -47,6 +44,10 @@ macro_rules! facts {
         }
     )+};
 }
+
+mod control;
+
+pub use control::*;
 
 facts! {
     /// A request was decided.
@@ -172,6 +173,37 @@ facts! {
         failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
         /// Workers that ran tasks last there, with inclusive ranges of task numbers.
         last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
+    }
+
+    /// Tasks were written down that a job has once it is regenerated: until then they are
+    /// retired. Those that no [`JobRegenerated`] names stay so.
+    TasksPrepared {
+        /// The job.
+        job: JobId,
+        /// Number of the first of them.
+        first_number: u32,
+        /// The generation that they are for.
+        generation: u32,
+        /// Task types that the chunk names by index.
+        types: Vec<String>,
+        /// The tasks.
+        tasks: NewTasks,
+    }
+    /// A job was compiled anew: some tasks went, others came, the rest kept what they had done.
+    JobRegenerated {
+        /// The job.
+        job: JobId,
+        /// Its generation from now on.
+        generation: u32,
+        /// Hash of the script that compiled it.
+        #[serde(with = "crate::codec::raw_bytes")]
+        script_hash: [u8; 32],
+        /// Inclusive ranges of the numbers of tasks that are retired.
+        retired: Vec<(u32, u32)>,
+        /// Inclusive ranges of the numbers of prepared tasks that are the job's from now on.
+        added: Vec<(u32, u32)>,
+        /// How many tasks it ever had, these included.
+        tasks_expected: u32,
     }
 
     /// Tasks changed status together.
@@ -310,6 +342,14 @@ facts! {
     }
     /// The lists of workers that failed these tasks were emptied.
     FailuresCleared {
+        /// The job.
+        job: JobId,
+        /// Inclusive ranges of task numbers.
+        ranges: Vec<(u32, u32)>,
+    }
+
+    /// What these tasks have published so far is not wanted any more: it is rendered anew over it.
+    OutputsDiscarded {
         /// The job.
         job: JobId,
         /// Inclusive ranges of task numbers.
@@ -477,111 +517,5 @@ facts! {
     TagDeleted {
         /// The tag.
         tag: TagId,
-    }
-
-    /// A Manager belongs to this Server (or is the Server's own).
-    ManagerLinked {
-        /// The Manager.
-        manager: ManagerId,
-    }
-    /// A Manager may no longer link.
-    ManagerRevoked {
-        /// The Manager.
-        manager: ManagerId,
-    }
-    /// A job was given to a Manager.
-    JobPlaced {
-        /// The job.
-        job: JobId,
-        /// The Manager.
-        manager: ManagerId,
-        /// Raised with each reassignment.
-        epoch: u32,
-        /// BLAKE3 of the control blob with the compiled submission.
-        submission: [u8; 32],
-    }
-    /// The Server gave the job to a Manager anew: an earlier epoch's attempts mean nothing now.
-    JobEpochRaised {
-        /// The job.
-        job: JobId,
-        /// The epoch that is over.
-        from: u32,
-        /// The epoch that has begun.
-        to: u32,
-        /// The Manager that runs it now.
-        manager: ManagerId,
-    }
-    /// The Server accepted a request for a Manager to carry out.
-    RequestAccepted {
-        /// The request.
-        request: RequestId,
-        /// Who is to carry it out.
-        manager: ManagerId,
-        /// The job it concerns.
-        job: JobId,
-        /// What is to be done.
-        verb: RemoteVerb,
-    }
-    /// A Manager carried out, or refused, what the control journal said up to here.
-    RequestSettled {
-        /// Position in the control journal.
-        control: Lsn,
-        /// The job it concerned.
-        job: JobId,
-        /// Code of the refusal.
-        refused: Option<u16>,
-    }
-    /// A Manager's site journal was seen to stand here.
-    OriginAdvanced {
-        /// The Manager.
-        manager: ManagerId,
-        /// Position in its site journal.
-        lsn: Lsn,
-        /// Chain value there.
-        chain: [u8; 32],
-    }
-    /// A Server began to write the control journal.
-    TermStarted {
-        /// Higher than every term before.
-        term: u64,
-    }
-    /// This Manager follows a Server.
-    LinkedToServer {
-        /// Journal id of the Server's control journal.
-        control_journal: [u8; 16],
-    }
-
-    /// A process opened the journal.
-    JournalOpened {
-        /// Version of the program.
-        build: String,
-        /// Raised at repair, restore and promotion.
-        incarnation: u32,
-        /// The last process had ended in order.
-        clean: bool,
-        /// Whose journal it is.
-        manager: ManagerId,
-    }
-    /// Configuration took effect.
-    ConfigApplied {
-        /// The numbers that the rules read.
-        policy: Policy,
-    }
-    /// Configuration took effect that no rule reads.
-    ConfigNoted {
-        /// BLAKE3 of its text.
-        text: [u8; 32],
-    }
-    /// The beginning of this journal is retired: a saved state stands in for it.
-    BaselineTaken {
-        /// The first position that it does not cover.
-        next: Lsn,
-        /// BLAKE3 of the state.
-        state: [u8; 32],
-    }
-    /// Details of earlier records of this journal are erased.
-    DetailErased {
-        /// First and last positions.
-        ranges: Vec<(Lsn, Lsn)>,
     }
 }

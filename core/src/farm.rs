@@ -14,6 +14,7 @@ use crate::{
         Attempt, FrameTable, Job, Manager, Placement, Policy, Quarantine, RemoteRequest, Tag,
         Worker,
     },
+    flaws::{self, Flaws},
     schedule::Schedule,
     task_index::TaskIndex,
     unsettled::Unsettled,
@@ -37,7 +38,10 @@ pub struct Farm {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) task_ids: TaskIndex,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    /// Live attempts that have not started. Derived.
+    pub(crate) unstarted: BTreeSet<AttemptId>,
     pub(crate) frames: FrameTable,
+    pub(crate) flaws: Flaws,
     /// How many frames of a shot a job published last.
     pub(crate) frames_of: BTreeMap<(JobId, ShotId), u32>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
@@ -142,6 +146,11 @@ impl Farm {
         &self.frames
     }
 
+    /// Frames that something is wrong with, or that are to be rendered anew.
+    pub fn flaws(&self) -> &Flaws {
+        &self.flaws
+    }
+
     /// The shots of which a job published some frame last.
     pub fn shots_of(&self, job: JobId) -> impl Iterator<Item = ShotId> {
         let (least, greatest) = (uuid::Uuid::nil(), uuid::Uuid::max());
@@ -227,6 +236,9 @@ impl Farm {
         self.frames
             .iter()
             .for_each(|frame| hash.add(Leaf::of(Domain::Frame, &frame)));
+        self.flaws
+            .iter()
+            .for_each(|(key, flaw)| hash.add(flaws::leaf(key, flaw)));
         self.workers
             .values()
             .for_each(|worker| hash.add(Leaf::of(Domain::Worker, worker)));
@@ -258,6 +270,11 @@ impl Farm {
             self.settled,
         );
         Leaf::of(Domain::Farm, &facts)
+    }
+
+    /// Numbers of the tasks of a job that wait for this one.
+    pub fn dependants(&self, job: &Job, number: u32) -> impl Iterator<Item = u32> {
+        self.schedule.dependents(job, number)
     }
 
     /// The index of a task type, made when it is new.
@@ -307,7 +324,7 @@ impl Farm {
     /// The job may be given workers, but for its earliest start.
     pub(crate) fn may_run(&self, job: &Job) -> bool {
         let has_room = (job.state.facts.limits.max_workers).is_none_or(|max| job.live < max);
-        has_room && self.is_eligible(job)
+        has_room && job.leaving == 0 && self.is_eligible(job)
     }
 
     /// The job's status, holds and dependencies on other jobs let it run.

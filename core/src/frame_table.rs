@@ -252,7 +252,7 @@ impl FrameTable {
     }
 
     /// Those of one shot, in order of their keys.
-    pub(crate) fn of_shot(&self, shot: ShotId) -> impl Iterator<Item = (FrameKey, Frame)> {
+    pub fn of_shot(&self, shot: ShotId) -> impl Iterator<Item = (FrameKey, Frame)> {
         (self.shots.get(&shot).into_iter()).flat_map(move |all| Self::keyed(shot, all))
     }
 

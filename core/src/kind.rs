@@ -6,14 +6,15 @@
 
 use crate::event::{
     AttemptAssigned, AttemptEnded, AttemptStarted, AttemptStopRequested, BaselineTaken,
-    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FramePublished,
-    FrameSkipped, JobAbandoned, JobAccepted, JobDeleteMarked, JobEpochRaised, JobHeld, JobImported,
-    JobPlaced, JobPriorityChanged, JobPurged, JobReady, JobReleased, JobRestored, JobStatusChanged,
-    JobTagChanged, JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked,
-    OriginAdvanced, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
-    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TermStarted, ThumbnailStored,
-    WorkerBlocked, WorkerDeleted, WorkerLost, WorkerQuarantineLifted, WorkerQuarantined,
-    WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
+    ConfigApplied, ConfigNoted, Decision, DetailErased, FailuresCleared, FrameFlagged,
+    FramePublished, FrameSkipped, FramesVerified, FramesWanted, JobAbandoned, JobAccepted,
+    JobDeleteMarked, JobEpochRaised, JobHeld, JobImported, JobPlaced, JobPriorityChanged,
+    JobPurged, JobReady, JobRegenerated, JobReleased, JobRestored, JobStatusChanged, JobTagChanged,
+    JournalOpened, LateReportNoted, LinkedToServer, ManagerLinked, ManagerRevoked, OriginAdvanced,
+    OutputsDiscarded, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
+    TagDeleted, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared, TermStarted,
+    ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerQuarantineLifted,
+    WorkerQuarantined, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
     WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
 };
 
@@ -144,6 +145,8 @@ kinds! {
     20 v 1 JobRestored None Changes,
     21 v 1 JobPurged None Changes,
     22 v 1 JobEpochRaised None Changes,
+    23 v 1 JobRegenerated Job Changes,
+    24 v 1 TasksPrepared Tasks Changes,
     25 v 1 JobImported Reason Changes,
 
     30 v 1 TasksChanged Reason Changes,
@@ -157,10 +160,14 @@ kinds! {
     38 v 1 WorkerBlocked Reason Changes,
     39 v 1 WorkerUnblocked None Changes,
     40 v 1 FailuresCleared None Changes,
+    41 v 1 OutputsDiscarded Reason Changes,
 
     50 v 1 FramePublished Frame Changes,
     51 v 1 FrameSkipped None History,
     52 v 1 ThumbnailStored Named Changes,
+    53 v 1 FrameFlagged Reason Changes,
+    54 v 1 FramesWanted Reason Changes,
+    55 v 1 FramesVerified None History,
 
     60 v 1 WorkerRegistered Worker Changes,
     61 v 1 WorkerSignedOn Worker Changes,

@@ -41,6 +41,8 @@ pub enum StopCause {
     TaskRequeued,
     /// Its worker was asked to change status at once.
     WorkerAsked,
+    /// Its job was compiled anew, and its task does something else now or is not there any more.
+    Regenerated,
 }
 
 /// What kind of failure ended an attempt.
@@ -164,4 +166,38 @@ pub enum StepsChange {
 pub mod frame_flags {
     /// Left where a script put it; not published by link.
     pub const UNFENCED: u16 = 1;
+    /// There is no file of its name.
+    pub const MISSING: u16 = 1 << 1;
+    /// Its file has no content.
+    pub const EMPTY: u16 = 1 << 2;
+    /// Its file breaks off, or cannot be decoded to its end.
+    pub const TRUNCATED: u16 = 1 << 3;
+    /// It is black where its neighbours are not.
+    pub const BLACK: u16 = 1 << 4;
+    /// Its file is a whole picture, but not the one that was published.
+    pub const CHANGED: u16 = 1 << 5;
+    /// It is wider, narrower, higher or lower than its neighbours.
+    pub const WRONG_SIZE: u16 = 1 << 6;
+    /// All that can be wrong with a frame.
+    pub const FLAWS: u16 = MISSING | EMPTY | TRUNCATED | BLACK | CHANGED | WRONG_SIZE;
+
+    /// Each flaw with its name.
+    pub const NAMES: [(u16, &str); 6] = [
+        (MISSING, "missing"),
+        (EMPTY, "empty"),
+        (TRUNCATED, "truncated"),
+        (BLACK, "black"),
+        (CHANGED, "changed"),
+        (WRONG_SIZE, "wrong_size"),
+    ];
+
+    /// The names of the flaws among some flags.
+    pub fn names(flags: u16) -> impl Iterator<Item = &'static str> {
+        (NAMES.into_iter()).filter_map(move |(flag, name)| (flags & flag != 0).then_some(name))
+    }
+
+    /// The flaw of a name.
+    pub fn of_name(name: &str) -> Option<u16> {
+        (NAMES.into_iter()).find_map(|(flag, known)| (known == name).then_some(flag))
+    }
 }

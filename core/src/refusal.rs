@@ -134,6 +134,26 @@ refusals! {
         /// The priority asked for.
         priority: i32,
     },
+    30 /// The job cannot be compiled anew as it stands.
+    #[error("job {job} cannot be regenerated: {reason}")]
+    NotRegenerable {
+        /// The job.
+        job: JobId,
+        /// Why not.
+        reason: String,
+    },
+    31 /// Somebody else regenerated the job in the meantime.
+    #[error("job {job} was regenerated in the meantime; look at it again")]
+    StaleGeneration {
+        /// The job.
+        job: JobId,
+    },
+    32 /// The task is not part of its job any more.
+    #[error("task {task} was retired when its job was regenerated")]
+    TaskRetired {
+        /// The task.
+        task: TaskId,
+    },
     18 /// The frame is not known.
     #[error("frame {number} of this shot is not known here")]
     UnknownFrame {

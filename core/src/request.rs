@@ -8,7 +8,12 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, NewTasks, QuarantineCause},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, NewTasks, QuarantineCause},
+};
+
+pub use crate::{
+    imported::{ImportedState, ImportedWorker},
+    regenerated::{Regeneration, Requeue},
 };
 
 /// A run of new tasks with their details.
@@ -92,48 +97,6 @@ pub struct Report {
     pub failure: Option<FailureReport>,
     /// Highest memory use, in bytes.
     pub peak_memory_bytes: Option<u64>,
-}
-
-/// A worker of another farm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ImportedWorker {
-    /// Its identity, there and here.
-    pub worker: WorkerId,
-    /// Operating system.
-    pub platform: String,
-    /// Task types it runs.
-    pub task_types: Vec<String>,
-    /// It can restart itself.
-    pub can_restart: bool,
-    /// Where it stood; `None` if it never signed on.
-    pub status: Option<WorkerStatus>,
-    /// What it was asked to become, and whether after its present task.
-    pub asked: Option<(WorkerStatus, bool)>,
-    /// Its tags.
-    pub tags: Vec<TagId>,
-    /// When it sleeps.
-    pub schedule: Option<SleepSchedule>,
-    /// Name, address, software.
-    pub detail: WorkerDetail,
-}
-
-/// How a job of another farm stood there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ImportedState {
-    /// Its status.
-    pub status: JobStatus,
-    /// What was said about it.
-    pub reason: String,
-    /// Statuses of tasks with inclusive ranges of numbers; those not named are queued.
-    pub tasks: Vec<(TaskStatus, Vec<(u32, u32)>)>,
-    /// Workers that failed tasks, with inclusive ranges of numbers.
-    pub failed_by: Vec<(WorkerId, Vec<(u32, u32)>)>,
-    /// Workers that ran tasks last, with inclusive ranges of numbers.
-    pub last_workers: Vec<(WorkerId, Vec<(u32, u32)>)>,
-    /// Workers that may not run tasks of a type.
-    pub blocked: Vec<(WorkerId, String)>,
-    /// When its deletion was asked for.
-    pub delete_marked: Option<Timestamp>,
 }
 
 macro_rules! requests {
@@ -584,5 +547,36 @@ requests! {
         own_check_only: bool,
         /// Why.
         reason: String,
+    },
+    27 /// Write down tasks that a job is to have once it is regenerated.
+    PrepareTasks {
+        /// The job.
+        job: JobId,
+        /// The generation that they are for.
+        generation: u32,
+        /// The tasks.
+        chunk: Box<TaskChunk>,
+    },
+    26 /// A job was compiled anew, and the tasks that come are prepared.
+    RegenerateJob {
+        /// What becomes of its tasks.
+        regeneration: Box<Regeneration>,
+    },
+    28 /// Queue some tasks of a job again.
+    RequeueTasks {
+        /// Which, and how.
+        requeue: Box<Requeue>,
+    },
+    56 /// Files of frames were looked at.
+    FlagFrames {
+        /// What was found, wrong or right.
+        findings: Vec<Finding>,
+        /// What was looked at in all; with the last findings of it.
+        verified: Option<FramesVerified>,
+    },
+    57 /// Frames are to be rendered anew.
+    WantFrames {
+        /// Which.
+        wish: FrameWish,
     },
 }

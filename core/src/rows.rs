@@ -16,9 +16,10 @@ use crate::{
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
-        Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
-        Worker,
+        Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy,
+        RemoteRequest, Tag, Worker,
     },
+    flaws::Flaw,
     frame_rows,
     new_tasks::NewTasks,
     schedule::Schedule,
@@ -56,6 +57,11 @@ mod prefix {
     pub(super) const RARE: u8 = 13;
     /// One row, and only where a worker is blocked: since when. Rows of earlier builds lack it.
     pub(super) const BLOCKS: u8 = 14;
+    /// One row of a job, and only where output of its tasks was discarded: since when. Rows of
+    /// earlier builds lack it.
+    pub(super) const DISCARDED: u8 = 24;
+    /// One row, and only where something is wrong with a frame. Rows of earlier builds lack it.
+    pub(super) const FLAWS: u8 = 15;
     /// One row, and only where a worker is in quarantine. Rows of earlier builds lack it.
     pub(super) const QUARANTINES: u8 = 16;
 }
@@ -129,7 +135,14 @@ impl Farm {
             });
             let rare = key(prefix::RARE, id.as_bytes());
             let rare = std::iter::once_with(move || (rare, to_bytes(&job.tasks.rare())));
-            std::iter::once(state).chain(runs).chain(blocks).chain(rare)
+            let discarded: Vec<(u32, Lsn)> = job.tasks.discarded().collect();
+            let discarded = (!discarded.is_empty()).then(|| {
+                let key = key(prefix::DISCARDED, id.as_bytes());
+                (key, to_bytes(&discarded))
+            });
+            (std::iter::once(state).chain(runs).chain(blocks))
+                .chain(rare)
+                .chain(discarded)
         });
         farm.chain(jobs)
             .chain(self.attempts.values().map(|attempt| {
@@ -168,6 +181,7 @@ impl Farm {
             }))
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
             .chain(self.block_row())
+            .chain(self.flaw_row())
             .chain(self.quarantine_row())
     }
 
@@ -196,6 +210,11 @@ impl Farm {
     fn quarantine_row(&self) -> Option<Row> {
         let quarantines = &self.quarantines;
         (!quarantines.is_empty()).then(|| (vec![prefix::QUARANTINES], to_bytes(quarantines)))
+    }
+
+    fn flaw_row(&self) -> Option<Row> {
+        let flaws = self.flaws.to_list();
+        (!flaws.is_empty()).then(|| (vec![prefix::FLAWS], to_bytes(&flaws)))
     }
 
     fn frame_rows(&self) -> impl Iterator<Item = Row> {
@@ -249,6 +268,7 @@ struct JobRows {
     runs: BTreeMap<u32, (u32, NewTasks)>,
     blocks: BTreeMap<u32, States>,
     rare: Rare,
+    discarded: Vec<(u32, Lsn)>,
 }
 
 impl JobRows {
@@ -258,11 +278,20 @@ impl JobRows {
         // One row of a job has it; whoever did not see that row has nothing.
         self.rare.0.extend(other.rare.0);
         self.rare.1.extend(other.rare.1);
+        self.discarded.extend(other.discarded);
     }
 
     /// The tasks, if there are no gaps among them.
     fn finish(self) -> Result<Tasks, Error> {
-        Tasks::restore(self.runs.into_iter(), self.blocks.into_iter(), self.rare)
+        let (runs, blocks) = (self.runs.into_iter(), self.blocks.into_iter());
+        let mut tasks = Tasks::restore(runs, blocks, self.rare)?;
+        for (number, at) in self.discarded {
+            if number >= tasks.end() {
+                return Err(Error::Inconsistent("a job lacks a task that was discarded"));
+            }
+            tasks.discard(number, at);
+        }
+        Ok(tasks)
     }
 }
 
@@ -286,12 +315,16 @@ impl Assembly {
         match kind {
             prefix::FARM => self.row = Some(from_bytes(value)?),
             prefix::JOB => self.states.push(from_bytes(value)?),
-            prefix::RUN | prefix::TASKS | prefix::RARE => {
+            prefix::RUN | prefix::TASKS | prefix::RARE | prefix::DISCARDED => {
                 const SHORT: Error = Error::Inconsistent("a key is too short");
                 let (job, number) = id.split_first_chunk().ok_or(SHORT)?;
                 let rows = self.tasks.entry(*job).or_default();
                 if kind == prefix::RARE {
                     rows.rare = from_bytes(value)?;
+                    return Ok(());
+                }
+                if kind == prefix::DISCARDED {
+                    rows.discarded = from_bytes(value)?;
                     return Ok(());
                 }
                 let first = u32::from_be_bytes(number.try_into().map_err(|_| SHORT)?);
@@ -337,6 +370,9 @@ impl Assembly {
                     farm.blocks.put(block, at);
                 }
             }
+            prefix::FLAWS => farm
+                .flaws
+                .restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
             prefix::QUARANTINES => farm.quarantines = from_bytes(value)?,
             other => return Err(Error::UnknownRow(other)),
         }
@@ -363,6 +399,7 @@ impl Assembly {
         for (block, at) in others.blocks.to_list() {
             farm.blocks.put(block, at);
         }
+        farm.flaws.restore(others.flaws.into_list());
     }
 
     /// The farm without its indexes, once every row was taken.
@@ -502,6 +539,7 @@ impl Farm {
             counts,
             failures,
             live: 0,
+            leaving: 0,
             mark: Mark::default(),
         };
         self.jobs.insert(id, job);
@@ -514,9 +552,9 @@ impl Farm {
         for attempt in self.attempts.values() {
             let job = (self.jobs.get_mut(&attempt.job))
                 .ok_or(Error::Inconsistent("an attempt has no job"))?;
-            if job.tasks.len() <= attempt.task as usize {
-                return Err(Error::Inconsistent("an attempt has no task"));
-            }
+            let task = (job.tasks.get(attempt.task as usize))
+                .ok_or(Error::Inconsistent("an attempt has no task"))?;
+            job.leaving += u32::from(task.retired);
             job.live += 1;
             if !self.workers.contains_key(&attempt.worker) {
                 return Err(Error::Inconsistent("an attempt has no worker"));
@@ -530,6 +568,10 @@ impl Farm {
         if running.any(|(_, attempt)| !self.attempts.contains_key(&attempt)) {
             return Err(Error::Inconsistent("a task runs an unknown attempt"));
         }
+        let unstarted = (self.attempts.values())
+            .filter(|attempt| attempt.state == AttemptState::Assigned)
+            .map(|attempt| attempt.id);
+        self.unstarted = unstarted.collect();
         for worker in self.workers.values() {
             self.crew.join(worker);
         }

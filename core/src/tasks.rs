@@ -129,6 +129,13 @@ impl TaskState {
         }
     }
 
+    /// The same, and not part of its job yet.
+    pub(crate) fn prepared(task_type: u16, priority: i32, changed_at: Lsn) -> Self {
+        let mut state = Self::new(task_type, priority, changed_at);
+        state.put(flag::RETIRED, true);
+        state
+    }
+
     pub(crate) fn set_last_worker(&mut self, worker: Option<WorkerId>) {
         self.put(flag::HAS_LAST_WORKER, worker.is_some());
         self.last_worker = worker.unwrap_or(WorkerId::new(uuid::Uuid::nil()));
@@ -176,12 +183,19 @@ pub struct Tasks {
     len: u32,
     attempts: BTreeMap<u32, AttemptId>,
     failed_by: BTreeMap<u32, SmallVec<[WorkerId; 1]>>,
+    /// Since when what a task published is not wanted any more.
+    discarded: BTreeMap<u32, Lsn>,
 }
 
 impl Tasks {
     /// How many.
     pub const fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// The number that the next task will have.
+    pub const fn end(&self) -> u32 {
+        self.len
     }
 
     /// None at all.
@@ -245,9 +259,31 @@ impl Tasks {
             .map(|(&number, &attempt)| (number, attempt))
     }
 
+    /// The workers of those tasks that somebody ran, in order of the tasks.
+    pub fn last_workers(&self) -> impl Iterator<Item = WorkerId> {
+        let ran = (self.states()).filter(|state| state.has(flag::HAS_LAST_WORKER));
+        ran.map(|state| state.last_worker)
+    }
+
     /// The tasks that some worker failed, and by whom.
     pub fn failed(&self) -> impl Iterator<Item = (u32, &[WorkerId])> {
         (self.failed_by.iter()).map(|(&number, workers)| (number, workers.as_slice()))
+    }
+
+    /// Which of what the task has to render counts as rendered: only what was published by an
+    /// attempt of its own after this. `None`: whatever is there.
+    pub fn rendered_since(&self, number: u32) -> Option<Lsn> {
+        let discarded = self.discarded.get(&number).copied();
+        discarded.or_else(|| (self.get(number as usize)?.generation > 1).then_some(Lsn::ORIGIN))
+    }
+
+    /// The tasks whose output was discarded, and when.
+    pub(crate) fn discarded(&self) -> impl Iterator<Item = (u32, Lsn)> {
+        (self.discarded.iter()).map(|(&number, &lsn)| (number, lsn))
+    }
+
+    pub(crate) fn discard(&mut self, number: u32, at: Lsn) {
+        self.discarded.insert(number, at);
     }
 
     pub(crate) fn uuid(&self, number: u32) -> Option<TaskId> {
@@ -520,6 +556,10 @@ impl TaskChange<'_> {
 
     pub(crate) fn clear_failed_by(&mut self) {
         self.failed_by.remove(&self.number);
+    }
+
+    pub(crate) fn set_retired(&mut self, retired: bool) {
+        self.state.put(flag::RETIRED, retired);
     }
 
     pub(crate) fn change_steps(&mut self, change: StepsChange) {

@@ -14,11 +14,11 @@ use common::{
 use tablao_core::{
     Farm, JobId, JobStatus, Lsn, Request, RequestId, ShotId, TaskStatus, Timestamp, WorkerId,
     WorkerStatus,
-    detail::{FrameDetail, WorkerDetail},
+    detail::{FrameDetail, JobDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, JobSource, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::QuarantineCause,
+    event::{Finding, FrameWish, FramesVerified, QuarantineCause, frame_flags},
     kind::KINDS,
-    request::{FrameReport, ImportedState, ImportedWorker, Report},
+    request::{FrameReport, ImportedState, ImportedWorker, Regeneration, Report, Requeue},
 };
 use uuid::Uuid;
 
@@ -59,12 +59,46 @@ fn every_kind_changes_the_digest_or_is_listed_as_history() {
     import(&mut ride);
     workers(&mut ride);
     attempts(&mut ride);
+    regeneration(&mut ride);
     let missing: Vec<&str> = KINDS
         .iter()
         .filter(|kind| !ride.kinds.contains_key(&kind.number))
         .map(|kind| kind.name)
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+/// Tasks that come, go, and are rendered anew.
+fn regeneration(ride: &mut Ride) {
+    let worker = ride.worker(500, Protocol::Tablao, &["misc"]);
+    let job = ride.submit(500, &[("misc", 50, &[]), ("misc", 50, &[])]);
+    let task = ride.next(worker).expect("there is one");
+    ride.runs(worker, task, TaskStatus::Completed);
+    ride.granted(&Request::PrepareTasks {
+        job,
+        generation: 2,
+        chunk: Box::new(chunk(job, 2, &[("misc", 50, &[0])])),
+    });
+    ride.granted(&Request::RegenerateJob {
+        regeneration: Box::new(Regeneration {
+            job,
+            from_generation: 1,
+            script_hash: [9; 32],
+            retired: vec![(1, 1)],
+            added: (2, 1),
+            detail: JobDetail::default(),
+            reason: String::new(),
+        }),
+    });
+    ride.granted(&Request::RequeueTasks {
+        requeue: Box::new(Requeue {
+            job,
+            ranges: vec![(0, 0)],
+            dependants: false,
+            discard: true,
+            reason: String::new(),
+        }),
+    });
 }
 
 /// What belongs to a control journal, and what both journals open with.
@@ -365,6 +399,29 @@ fn attempts(ride: &mut Ride) {
         key: frame(job, 1).key,
         hash: [4; 32],
         file: "frame_thumbnail.jpg".to_owned(),
+    });
+    // Somebody looked at it, and wants it anew.
+    ride.granted(&Request::FlagFrames {
+        findings: vec![Finding {
+            key: frame(job, 1).key,
+            publications: 1,
+            maker: None,
+            flags: frame_flags::EMPTY,
+            seen: None,
+            words: "it is empty".to_owned(),
+        }],
+        verified: Some(FramesVerified {
+            shot: frame(job, 1).key.shot,
+            job: Some(job),
+            looked_at: 1,
+            flawed: 1,
+        }),
+    });
+    ride.granted(&Request::WantFrames {
+        wish: FrameWish {
+            job: Some(job),
+            ..FrameWish::default()
+        },
     });
     // Stopped, given back, and queued again with a clean slate.
     ride.set_job(job, JobStatus::CancelRequested)

@@ -4,10 +4,12 @@
 
 mod common;
 
-use common::{Ride, chunk, facts, job_id, new_job, task_id};
+use common::{Ride, chunk, facts, job_id, new_job, report, task_id};
 use tablao_core::{
     Event, JobId, JobStatus as J, Request, TaskStatus as T, WorkerId,
     entity::{Policy, Protocol},
+    event::FailureClass,
+    request::FailureReport,
 };
 
 /// A farm of this many workers, all for `misc` and `blender`.
@@ -117,6 +119,29 @@ fn the_third_failed_task_of_a_type_blocks_the_worker() {
         Some(task_id(job, 3)),
         "trusted again"
     );
+}
+
+/// Protects a farm from a worker that cannot do what a job needs: it is not tried with every task
+/// of the job in turn, and those that can do it get them.
+#[test]
+fn who_lacks_a_feature_is_blocked_at_once() {
+    let (mut ride, workers) = farm(2, Policy::default());
+    let job = submit(&mut ride, 3, 100);
+    let task = ride.next(workers[0]).expect("there is work");
+    ride.says(workers[0], task, T::Active);
+    let mut said = report(workers[0], task);
+    said.status = Some(T::Failed);
+    said.failure = Some(FailureReport {
+        class: FailureClass::FeatureMissing,
+        exit: None,
+        signal: None,
+    });
+    ride.granted(&Request::Report {
+        report: Box::new(said),
+    });
+    assert_eq!(ride.statuses(job), [T::SoftFailed, T::Queued, T::Queued]);
+    assert_eq!(ride.next(workers[0]), None, "blocked after one failure");
+    assert_eq!(ride.next(workers[1]), Some(task_id(job, 0)));
 }
 
 /// Protects tasks from the worker's fault: what it failed for good runs again once it is the

@@ -11,6 +11,7 @@
     allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")
 )]
 
+pub mod authoring;
 mod catalog;
 mod child;
 mod commands_text;

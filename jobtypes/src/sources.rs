@@ -21,7 +21,18 @@ const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Folders within folders; `node_modules` trees are deep, endless ones are a mistake.
 const DEPTH_MAX: usize = 24;
 
+/// Job types, and in a folder what they share: helpers are not job types.
 const BUILT_IN: &[(&str, &str)] = &[
+    (
+        "blender_render.js",
+        include_str!("../scripts/blender_render.js"),
+    ),
+    (
+        "blender_render_progressive.js",
+        include_str!("../scripts/blender_render_progressive.js"),
+    ),
+    ("command.js", include_str!("../scripts/command.js")),
+    ("echo.js", include_str!("../scripts/echo.js")),
     (
         "echo_sleep_test.js",
         include_str!("../scripts/echo_sleep_test.js"),
@@ -29,6 +40,28 @@ const BUILT_IN: &[(&str, &str)] = &[
     (
         "simple_blender_render.js",
         include_str!("../scripts/simple_blender_render.js"),
+    ),
+    (
+        "simulation_bake.js",
+        include_str!("../scripts/simulation_bake.js"),
+    ),
+    (
+        "single_image_render.js",
+        include_str!("../scripts/single_image_render.js"),
+    ),
+    ("sleep.js", include_str!("../scripts/sleep.js")),
+    ("tablao/bake.js", include_str!("../scripts/tablao/bake.js")),
+    (
+        "tablao/common.js",
+        include_str!("../scripts/tablao/common.js"),
+    ),
+    (
+        "tablao/samples.js",
+        include_str!("../scripts/tablao/samples.js"),
+    ),
+    (
+        "video_encode.js",
+        include_str!("../scripts/video_encode.js"),
     ),
 ];
 
@@ -118,7 +151,7 @@ impl Sources {
     pub(crate) fn type_files(&self) -> impl Iterator<Item = SourceFile> + '_ {
         let on_disk = self.on_disk.values();
         let candidates = on_disk.filter(|file| file.may_be_type).cloned();
-        built_in().chain(candidates)
+        built_in().filter(|file| file.may_be_type).chain(candidates)
     }
 }
 
@@ -126,7 +159,7 @@ fn built_in() -> impl Iterator<Item = SourceFile> {
     BUILT_IN.iter().map(|(path, text)| SourceFile {
         path: (*path).to_owned(),
         text: Arc::from(*text),
-        may_be_type: true,
+        may_be_type: !path.contains('/'),
     })
 }
 

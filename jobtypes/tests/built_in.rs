@@ -49,16 +49,31 @@ fn argument(job: &CompiledJob, task: usize, flag: &str) -> Value {
     arguments[at + 1].clone()
 }
 
-/// Exactly the two built-in types are there, sorted, usable, and one has the etag clients may hold.
+/// Exactly the built-in types are there, sorted, usable, and one has the etag clients may hold.
 #[test]
 fn catalogue() {
     let types = support::built_in();
     let listed = types.list();
     let names: Vec<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
-    assert_eq!(names, ["echo-sleep-test", "simple-blender-render"]);
-    assert_eq!(listed[0].etag, "eba586e16d6b55baaa43e32f9e78ae514b457fee");
+    assert_eq!(
+        names,
+        [
+            "blender-render",
+            "blender-render-progressive",
+            "command",
+            "echo",
+            "echo-sleep-test",
+            "simple-blender-render",
+            "simulation-bake",
+            "single-image-render",
+            "sleep",
+            "video-encode",
+        ]
+    );
+    let simple = &listed[5];
+    assert_eq!(listed[4].etag, "eba586e16d6b55baaa43e32f9e78ae514b457fee");
     assert_eq!(types.problems(), []);
-    let keys: Vec<&str> = listed[1].settings.iter().map(|s| s.key.as_str()).collect();
+    let keys: Vec<&str> = simple.settings.iter().map(|s| s.key.as_str()).collect();
     assert_eq!(
         keys,
         [

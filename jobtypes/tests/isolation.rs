@@ -213,7 +213,7 @@ fn hostile_top_levels() {
         ..options(&folder)
     })
     .unwrap();
-    assert_eq!(types.list().len(), 3);
+    assert_eq!(types.list().len(), support::built_in().list().len() + 1);
     let problems = types.problems();
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(

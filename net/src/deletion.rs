@@ -5,7 +5,7 @@
 //! more; whatever stops half-way is done again, since what is gone already is no error. Marking
 //! and restoring are the core's; what a checkout is, and whether it may go, is `shaman.rs`.
 
-use std::{collections::BTreeSet, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use tablao_core::{JobId, Refusal, Request, ShotId, Timestamp};
 use tokio::sync::{Mutex, Notify};
@@ -15,6 +15,7 @@ use crate::{
     engine::{Ask, Engine, Reply, Stopped},
     node::{Node, SharedNode},
     shaman::causes,
+    shot_videos, thumbnails,
 };
 
 /// A job that is due, but whose files could not be erased or whose tasks still stop, is tried
@@ -117,20 +118,19 @@ fn erase_thumbnails(node: &Node, job: JobId) -> io::Result<()> {
             .filter_map(|frame| Some((frame.key.shot, frame.thumbnail?)))
             .collect()
     };
-    let folder = node.data.path("thumbnails");
     let mut shots = BTreeSet::new();
     for (shot, file) in files {
         // A name was checked when it was stored; one that is none is nobody's to remove.
-        if file.is_empty() || Path::new(&file).file_name() != Some(file.as_ref()) {
-            continue;
+        if thumbnails::is_name(&file) {
+            gone(std::fs::remove_file(thumbnails::path_of(node, shot, &file)))?;
+            shots.insert(shot);
         }
-        let shot = folder.join(shot.to_string());
-        gone(std::fs::remove_file(shot.join(file)))?;
-        shots.insert(shot);
     }
     for shot in shots {
         // Thumbnails of other jobs' frames keep it.
-        let _ = std::fs::remove_dir(shot);
+        let _ = std::fs::remove_dir(thumbnails::folder_of(node, shot));
+        // Made anew when somebody asks, of the frames that are left.
+        gone(std::fs::remove_dir_all(shot_videos::folder_of(node, shot)))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use tablao_core::{
     JobId, ShotId, Timestamp, detail::FrameDetail, entity::FrameKey, event::frame_flags,
     request::FrameReport,
 };
-use tablao_pictures::thumbnail;
+use tablao_pictures::{endings, thumbnail};
 use tablao_projections::ReadModel;
 use tokio::sync::Semaphore;
 
@@ -36,11 +36,6 @@ use crate::{
 const AT_ONCE: usize = 2;
 /// How long a worker waits for that.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Endings of pictures. Caches and films are saved, too, and are no frames.
-const ENDINGS: [&str; 14] = [
-    "png", "jpg", "jpeg", "exr", "tif", "tiff", "webp", "hdr", "tga", "bmp", "dpx", "cin", "jp2",
-    "rgb",
-];
 
 /// A frame, and the file that it is.
 #[derive(Debug)]
@@ -112,7 +107,7 @@ pub(crate) async fn find(
 
 /// Folders below which frames are looked for: the shared storage, what the two-way variables
 /// name, and where the job said that its output goes.
-fn roots(node: &Node, model: &ReadModel, job: JobId) -> Vec<PathBuf> {
+pub(crate) fn roots(node: &Node, model: &ReadModel, job: JobId) -> Vec<PathBuf> {
     let ours = node.variables(Audience::Workers, own_platform());
     let settings = (model.job(job)).map(|row| row.detail.settings.as_str());
     let settings: Map<String, Value> = settings
@@ -134,8 +129,8 @@ fn roots(node: &Node, model: &ReadModel, job: JobId) -> Vec<PathBuf> {
 
 /// The frame that a file is, if it is a picture in one of these folders.
 fn look(shot: ShotId, saved: Saved, file: PathBuf, roots: &[PathBuf]) -> Option<Found> {
-    let ending = file.extension()?.to_str()?.to_ascii_lowercase();
-    if !ENDINGS.contains(&ending.as_str()) {
+    // Caches and films are saved, too, and are no frames.
+    if !endings::names_picture(&file) {
         return None;
     }
     match measured(&file, roots) {
@@ -172,13 +167,18 @@ fn look(shot: ShotId, saved: Saved, file: PathBuf, roots: &[PathBuf]) -> Option<
     }
 }
 
+/// A file without links on the way to it, if it is below one of the folders.
+pub(crate) fn below(file: &Path, roots: &[PathBuf]) -> std::io::Result<Option<PathBuf>> {
+    let real = file.canonicalize()?;
+    let is_below = |root: &PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
+    Ok(roots.iter().any(is_below).then_some(real))
+}
+
 /// Size, hash and moment of a file below one of the folders, with every link on the way resolved.
 fn measured(file: &Path, roots: &[PathBuf]) -> std::io::Result<Option<(u64, [u8; 32], Timestamp)>> {
-    let real = file.canonicalize()?;
-    let below = |root: &PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
-    if !roots.iter().any(below) {
+    let Some(real) = below(file, roots)? else {
         return Ok(None);
-    }
+    };
     let open = File::open(&real)?;
     let metadata = open.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {

@@ -37,9 +37,11 @@ use crate::{
     past_farms::PastFarms,
     previews::Previews,
     secrets::Secrets,
+    shot_videos::ShotVideos,
     submission,
     task_logs::TaskLogs,
     variables::{Audience, Resolved},
+    verify::Verifications,
     view::View,
 };
 
@@ -101,6 +103,10 @@ pub struct Node {
     pub foreign_frames: ForeignFrames,
     /// What workers say about their machines.
     pub health: Health,
+    /// Looks at the files of frames.
+    pub verifications: Verifications,
+    /// Makes small videos of shots.
+    pub videos: ShotVideos,
     /// Who removes deleted jobs.
     pub deletion: Deletion,
     /// The farm as it was, for those who look at it.
@@ -181,6 +187,8 @@ impl Node {
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
             health: Health::default(),
+            verifications: Verifications::default(),
+            videos: ShotVideos::default(),
             deletion: Deletion::default(),
             past_farms: PastFarms::default(),
             settings,

@@ -114,7 +114,8 @@ fn place_of_type(types: &mut Vec<String>, task_type: &str) -> u16 {
     u16::try_from(place).unwrap_or(u16::MAX)
 }
 
-fn content_hash(task: &CompiledTask) -> [u8; 32] {
+/// The hash of what a task does by itself.
+pub(crate) fn content_hash(task: &CompiledTask) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(task.task_type.as_bytes());
     hasher.update(&[0]);
@@ -230,6 +231,16 @@ impl Cutter {
         }
         (self.pieces, self.first_number as usize)
     }
+}
+
+/// Tasks that come to a job which has some, from a number on; what they depend on are numbers.
+pub(crate) fn pieces_from(first_number: u32, tasks: Vec<CompiledTask>) -> Vec<TaskChunk> {
+    let mut cutter = Cutter {
+        first_number,
+        ..Cutter::default()
+    };
+    tasks.into_iter().for_each(|task| cutter.add(task));
+    cutter.finish().0
 }
 
 /// About how many bytes a task's facts and name take.

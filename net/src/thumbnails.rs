@@ -28,9 +28,14 @@ pub(crate) fn is_name(file: &str) -> bool {
     named_so && !file.starts_with('.') && !file.contains(['/', '\\', '\0', ':'])
 }
 
-fn path_of(node: &Node, shot: ShotId, file: &str) -> PathBuf {
-    let folder = node.data.path("thumbnails").join(shot.to_string());
-    folder.join(file)
+/// Where the thumbnails of a shot are.
+pub(crate) fn folder_of(node: &Node, shot: ShotId) -> PathBuf {
+    node.data.path("thumbnails").join(shot.to_string())
+}
+
+/// Where a thumbnail is.
+pub(crate) fn path_of(node: &Node, shot: ShotId, file: &str) -> PathBuf {
+    folder_of(node, shot).join(file)
 }
 
 /// Writes a thumbnail and notes it on its frame.

@@ -183,6 +183,10 @@ fn busy_farm() -> (Farm, Vec<(String, &'static str)>) {
             format!("{farm_v1}/shots/{shot}/frames"),
             "/api/farm/v1/shots/{shot}/frames",
         ),
+        (
+            format!("{farm_v1}/shots/{shot}/preview"),
+            "/api/farm/v1/shots/{shot}/preview",
+        ),
         (format!("{farm_v1}/managers"), "/api/farm/v1/managers"),
         (format!("{farm_v1}/digest"), "/api/farm/v1/digest"),
         (
@@ -299,6 +303,11 @@ fn every_route_is_documented() {
         "frames",
         "shots",
         "shots/{shot}/frames",
+        "shots/{shot}/preview",
+        "shots/{shot}/verify",
+        "shots/{shot}/rerender",
+        "jobs/{job}/verify",
+        "jobs/{job}/rerender",
         "events",
         "digest",
         "journal/segments",

@@ -74,6 +74,82 @@ fn filters_narrow_lists() {
     assert_eq!(count("shots?project=Other"), 0);
 }
 
+/// Protects people who remember something else of a job: who rendered it, when, and what its
+/// metadata says. Pages hold under a filter, the past is narrowed as the present is, and a
+/// mistake names what is known.
+#[test]
+fn filters_know_workers_times_and_metadata() {
+    let farm = Farm::start();
+    let (hut, barn) = (farm.awake_worker("hut"), farm.awake_worker("barn"));
+    let first = farm.submit_render("one", "1-2");
+    farm.work_off(&hut);
+    let then = farm.read("/api/farm/v1/jobs")["position"].clone();
+    for sequence in ["010", "010", "020", "020"] {
+        farm.submit(&serde_json::json!({
+            "name": format!("seq {sequence}"), "type": "echo-sleep-test",
+            "submitter_platform": "linux", "metadata": { "sequence": sequence, "take it": "3" },
+            "settings": { "message": "x", "sleep_duration_seconds": 0, "sleep_repeats": 1 },
+        }));
+    }
+    farm.work_off(&barn);
+    let count = |path: &str| items(&farm.read(&format!("/api/farm/v1/{path}"))).len();
+    assert_eq!(count("jobs?worker=hut"), 1);
+    assert_eq!(count(&format!("jobs?worker={}", barn.id)), 4);
+    assert_eq!(count("jobs?worker=nobody"), 0);
+    assert_eq!(count("jobs?meta.sequence=010"), 2);
+    assert_eq!(
+        count("jobs?meta.sequence=020&meta.take%20it=3&status=completed"),
+        2
+    );
+    assert_eq!(count("jobs?meta.sequence=030"), 0);
+    assert_eq!(count("jobs?since=2001-01-01T00:00:00Z"), 5);
+    assert_eq!(count("jobs?until=2001-01-01T00:00:00Z"), 0);
+    assert_eq!(
+        count(&format!("jobs/{first}/tasks?worker=hut&type=blender")),
+        2
+    );
+    assert_eq!(count(&format!("jobs/{first}/tasks?worker=barn")), 0);
+    assert_eq!(count(&format!("jobs/{first}/tasks?name=render-2")), 1);
+    assert_eq!(
+        count(&format!("jobs/{first}/tasks?since=2999-01-01T00:00:00Z")),
+        0
+    );
+    assert_eq!(count("frames?project=Night%20Shift&worker=hut"), 2);
+    assert_eq!(count("frames?project=Other"), 0);
+    assert_eq!(count("frames?shot=sh010&name=00002"), 1);
+    assert_eq!(
+        count("frames?meta.shot=sh010&type=simple-blender-render&order=newest"),
+        2
+    );
+    assert_eq!(count("frames?worker=barn"), 0);
+    assert_eq!(count("workers?type=ffmpeg"), 2);
+    assert_eq!(count("workers?type=other"), 0);
+
+    let walked = walk(&farm, "/api/farm/v1/jobs?worker=barn&limit=1", |_| {
+        farm.submit_echo("meanwhile", 1);
+    });
+    assert_eq!(walked.len(), 4);
+    let then = then.as_str().unwrap();
+    assert_eq!(count(&format!("jobs?worker=barn&at={then}")), 0);
+    assert_eq!(count(&format!("jobs?worker=hut&at={then}")), 1);
+
+    let told = |path: &str| {
+        let answer = farm.get(&format!("/api/farm/v1/{path}")).ok(400);
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(told("jobs?status=done").contains("completed"));
+    assert!(told("jobs?sequence=010").contains("worker"));
+    assert!(told("jobs?since=yesterday").contains("since: must be an RFC 3339 time"));
+    assert!(told("jobs?meta.=x").contains("meta."));
+    assert!(told("workers?user=ines").contains("type"));
+    assert!(told("shots?meta.a=b").contains("meta.a"));
+
+    // The index of workers is made anew at a start.
+    let farm = farm.restart();
+    let page = farm.read("/api/farm/v1/jobs?worker=barn");
+    assert_eq!(items(&page).len(), 4);
+}
+
 /// A walk through a list that grows meanwhile meets everything that was there, and nothing twice.
 #[test]
 fn pages_hold_while_lists_grow() {

@@ -153,6 +153,13 @@ fn status(message: &str) -> Status {
             .unwrap_or(total.len());
         status.samples = total[..end].parse().ok();
     }
+    // EEVEE and Workbench: `Rendering 1 / 64 samples`.
+    if let Some((_, samples)) = message.rsplit_once("Rendering ")
+        && let Some((_, total)) = samples.split_once(" / ")
+        && let Some(total) = total.trim_end().strip_suffix(" samples")
+    {
+        status.samples = total.parse().ok();
+    }
     status
 }
 
@@ -230,6 +237,11 @@ mod tests {
         assert_eq!(status.frame, Some(4));
         assert_eq!(status.peak_memory_bytes, Some(11_010_048));
         assert_eq!(status.samples, Some(64));
+        let line = "Fra:7 Mem:40.01M (Peak 41.38M) | Time:00:00.20 | Rendering 1 / 32 samples";
+        let Some(BlenderLine::Status(status)) = recognise(line) else {
+            panic!("not a status: {line}");
+        };
+        assert_eq!((status.frame, status.samples), (Some(7), Some(32)));
     }
 
     #[test]

@@ -51,6 +51,21 @@ pub(crate) fn decode(path: &Path) -> Option<DynamicImage> {
     best.map(|(_, picture)| picture)
 }
 
+/// The file's layers cannot be read to their end, and not for want of something on our side.
+pub(crate) fn is_damaged(path: &Path) -> bool {
+    let everything = read()
+        .no_deep_data()
+        .largest_resolution_level()
+        .all_channels()
+        .all_layers()
+        .all_attributes()
+        .from_file(path);
+    match everything {
+        Ok(_) | Err(exr::error::Error::NotSupported(_) | exr::error::Error::Aborted) => false,
+        Err(exr::error::Error::Invalid(_) | exr::error::Error::Io(_)) => true,
+    }
+}
+
 /// The name before the last part, if that part is `component`; empty for a bare component.
 fn pass_of<'a>(name: &'a str, component: &str) -> Option<&'a str> {
     let rest = name.strip_suffix(component)?;

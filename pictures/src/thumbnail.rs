@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Turns a rendered file into a thumbnail and a preview: pure image work on one file.
 //!
-//! Floating point renders (OpenEXR, Radiance) are shown as a person would see them: values are
-//! clamped and brought from linear light to sRGB.
+//! Floating point renders (OpenEXR, Radiance) go through one stated view transform: exposure 0,
+//! clamped to what a screen can show, from linear light to sRGB. It is that of Blender's view
+//! `Standard`; which one a scene was made for is not in its files.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -39,7 +40,7 @@ impl Picture {
 
 /// Makes the thumbnail of a file, and a full-size JPEG of it when `with_preview`.
 pub fn make(path: &Path, with_preview: bool) -> Result<(Picture, Option<Picture>), ImageError> {
-    let picture = as_seen(decode(path)?);
+    let picture = as_seen_from(path)?;
     let preview = with_preview.then(|| jpeg(&opaque(&picture))).transpose()?;
     let (width, height) = THUMBNAIL_SIZE;
     let small = if picture.width() > width || picture.height() > height {
@@ -58,6 +59,11 @@ pub fn make(path: &Path, with_preview: bool) -> Result<(Picture, Option<Picture>
         jpeg(&small.to_rgb8())?
     };
     Ok((thumbnail, preview))
+}
+
+/// A file as a person would see it: eight bits in sRGB.
+pub(crate) fn as_seen_from(path: &Path) -> Result<DynamicImage, ImageError> {
+    decode(path).map(as_seen)
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, ImageError> {
@@ -138,7 +144,7 @@ fn is_transparent(picture: &DynamicImage) -> bool {
 }
 
 /// The picture on black: a JPEG knows no transparency.
-fn opaque(picture: &DynamicImage) -> RgbImage {
+pub(crate) fn opaque(picture: &DynamicImage) -> RgbImage {
     let Some(pixels) = picture.as_rgba8() else {
         return picture.to_rgb8();
     };

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use tablao_core::{
-    AttemptId, Event, JobId, Recorded, ShotId, WorkerId,
-    event::{AttemptAssigned, AttemptEnded, FramePublished, JobImported},
+    AttemptId, Detail, Event, JobId, Recorded, ShotId, WorkerId,
+    event::{AttemptAssigned, AttemptEnded, FramePublished, JobImported, JobRegenerated},
 };
 
 use crate::{
@@ -27,6 +27,7 @@ impl ReadModel {
         let before = self.steps(touched.as_ref());
         let purged = self.shots_of_purged(&recorded.event);
         let former = self.former_publisher(&recorded.event);
+        self.note_worker(&recorded.event);
         self.farm.apply(recorded);
         if let Some(touched) = touched {
             self.tasks_touched(recorded, &touched, before);
@@ -59,6 +60,12 @@ impl ReadModel {
                     .sum();
                 self.change_job(recorded, facts.job, |row| row.steps_total += steps);
             }
+            Event::TasksPrepared(facts) => {
+                let tasks = self.tasks.entry(facts.job).or_default();
+                tasks.prepare(recorded, facts);
+            }
+            Event::JobRegenerated(facts) => self.job_regenerated(recorded, facts),
+            Event::OutputsDiscarded(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobReady(facts) => self.change_job(recorded, facts.job, |_| {}),
             Event::JobAbandoned(facts) => {
                 self.change_job(recorded, facts.job, |row| row.activity = reason());
@@ -121,6 +128,8 @@ impl ReadModel {
                 self.frames
                     .set_thumbnail(&facts.key, &named(&recorded.detail).name);
             }
+            // What is wrong with frames is a fact, and the farm has it.
+            Event::FrameFlagged(_) | Event::FramesWanted(_) | Event::FramesVerified(_) => {}
 
             Event::WorkerRegistered(facts) => {
                 let row = WorkerRow::registered(facts.worker, recorded.at, &recorded.detail);
@@ -261,6 +270,16 @@ impl ReadModel {
         }
     }
 
+    /// A task is about to be handed to somebody.
+    fn note_worker(&mut self, event: &Event) {
+        if let Event::AttemptAssigned(facts) = event
+            && let Some(job) = self.farm.jobs().get(&facts.job)
+            && let Some(task) = job.tasks.get(facts.task as usize)
+        {
+            self.worked.turn(facts.job, task.last_worker, facts.worker);
+        }
+    }
+
     /// The job that published a frame last which is about to be published.
     fn former_publisher(&self, event: &Event) -> Option<JobId> {
         match event {
@@ -274,6 +293,7 @@ impl ReadModel {
             self.order.remove(&row.sequence);
         }
         self.tasks.remove(&id);
+        self.worked.forget(id);
         if let Some((shot, touched)) = shots {
             self.frames.purge_job(&self.farm, shot, &touched);
         }
@@ -290,6 +310,7 @@ impl ReadModel {
         let Some(job) = self.farm.jobs().get(&event.job) else {
             return;
         };
+        self.worked.recount(event.job, job);
         for (worker, ranges) in &event.last_workers {
             let last = ranges.iter().map(|&(_, last)| last).max();
             let task = last.and_then(|number| job.tasks.get(number as usize));
@@ -299,6 +320,26 @@ impl ReadModel {
         }
     }
 
+    /// Other words about the job, and steps of the tasks that came and went.
+    fn job_regenerated(&mut self, recorded: &Recorded, event: &JobRegenerated) {
+        let Some(job) = self.farm.jobs().get(&event.job) else {
+            return;
+        };
+        let total = |ranges: &[(u32, u32)]| -> u64 {
+            (ranges.iter())
+                .flat_map(|&(first, last)| job.tasks.range(first, last))
+                .map(|task| u64::from(task.steps_total))
+                .sum()
+        };
+        let (went, came) = (total(&event.retired), total(&event.added));
+        self.change_job(recorded, event.job, |row| {
+            if let Detail::Job(detail) = &recorded.detail {
+                row.detail = (**detail).clone();
+            }
+            row.steps_total = (row.steps_total + came).saturating_sub(went);
+        });
+    }
+
     /// Steps done of the tasks that an event is about.
     fn steps(&self, touched: Option<&Touched<'_>>) -> u64 {
         touched
@@ -306,6 +347,7 @@ impl ReadModel {
             .map(|(touched, job)| {
                 (touched.ranges.iter())
                     .flat_map(|&(first, last)| job.tasks.range(first, last))
+                    .filter(|task| !task.retired)
                     .map(|task| u64::from(task.steps_completed))
                     .sum()
             })
@@ -403,6 +445,13 @@ impl<'a> Touched<'a> {
     fn by(event: &'a Event) -> Option<Self> {
         let (job, task) = match event {
             Event::TasksChanged(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::OutputsDiscarded(facts) => return Some(Self::many(facts.job, &facts.ranges)),
+            Event::JobRegenerated(facts) => {
+                return Some(Self {
+                    job: facts.job,
+                    ranges: [&facts.retired[..], &facts.added].concat().into(),
+                });
+            }
             Event::FailuresCleared(facts) => return Some(Self::many(facts.job, &facts.ranges)),
             Event::TaskPriorityChanged(facts) => (facts.job, facts.task),
             Event::AttemptAssigned(facts) => (facts.job, facts.task),

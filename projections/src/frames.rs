@@ -57,6 +57,10 @@ pub struct FrameRow {
     pub detail: FrameDetail,
     /// Name of the thumbnail's file in the shot's folder.
     pub thumbnail: Option<String>,
+    /// What is known to be wrong with it: bits of [`tablao_core::event::frame_flags`].
+    pub flaws: u16,
+    /// It is to be rendered anew.
+    pub wanted: bool,
 }
 
 impl FrameRow {
@@ -87,6 +91,8 @@ impl FrameRow {
                 _ => FrameDetail::default(),
             },
             thumbnail: None,
+            flaws: 0,
+            wanted: false,
         }
     }
 }
@@ -260,7 +266,10 @@ impl Frames {
             .get(&frame.job)?
             .tasks
             .get(frame.task as usize)?;
+        let flaw = farm.flaws().get(&key);
         Some(FrameRow {
+            flaws: flaw.map_or(0, |flaw| flaw.flags),
+            wanted: flaw.is_some_and(|flaw| flaw.wanted),
             job: frame.job,
             task: task.uuid,
             attempt: frame.attempt,

@@ -11,7 +11,7 @@ use tablao_core::{
     Detail, JobId, Recorded, TaskId, Timestamp,
     detail::JobDetail,
     entity::{FrameKey, Job, JobFacts, Task},
-    event::TasksAdded,
+    event::{TasksAdded, TasksPrepared},
 };
 
 use crate::{
@@ -128,16 +128,24 @@ pub(crate) struct JobTasks {
 
 impl JobTasks {
     pub(crate) fn add(&mut self, recorded: &Recorded, event: &TasksAdded) {
+        self.take(recorded, event.first_number, event.tasks.len());
+    }
+
+    /// Tasks that are not part of the job yet have names and commands as others have.
+    pub(crate) fn prepare(&mut self, recorded: &Recorded, event: &TasksPrepared) {
+        self.take(recorded, event.first_number, event.tasks.len());
+    }
+
+    fn take(&mut self, recorded: &Recorded, first: u32, count: usize) {
         self.chunks.push(Chunk {
-            first: event.first_number,
+            first,
             created: recorded.at,
             texts: match &recorded.detail {
                 Detail::Tasks(detail) => Arc::new(PackedTexts::pack(detail)),
                 _ => Arc::default(),
             },
         });
-        self.updated
-            .resize(self.updated.len() + event.tasks.len(), recorded.at);
+        self.updated.resize(self.updated.len() + count, recorded.at);
     }
 
     pub(crate) fn touch(&mut self, first: u32, last: u32, at: Timestamp) {

@@ -29,6 +29,7 @@ mod store;
 mod task_texts;
 mod texts;
 mod unpack;
+mod worked;
 mod workers;
 
 pub use attempts::{AttemptPhase, AttemptRow};

@@ -18,6 +18,7 @@ use crate::{
     frames::{FrameRow, Frames, ShotRow},
     jobs::{JobRow, JobTasks, TaskView},
     task_texts::TextCache,
+    worked::Worked,
     workers::{QuarantineRow, TagRow, WorkerRow},
 };
 
@@ -32,6 +33,8 @@ pub struct ReadModel {
     pub(crate) frames: Frames,
     /// Workers that ran attempts.
     pub(crate) crew: Crew,
+    /// Who ran tasks of which job last.
+    pub(crate) worked: Worked,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
     /// Of the workers that are in quarantine.
     pub(crate) quarantines: BTreeMap<WorkerId, QuarantineRow>,
@@ -83,6 +86,14 @@ impl ReadModel {
         Some(tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache))
     }
 
+    /// The task of a job with this number.
+    pub fn task_numbered(&self, job: JobId, number: u32) -> Option<TaskView<'_>> {
+        let tasks = self.tasks.get(&job)?;
+        let job = self.farm.jobs().get(&job)?;
+        let task = job.tasks.get(number as usize)?;
+        Some(tasks.view(job, task, self.farm.task_type(task.task_type), &self.cache))
+    }
+
     /// A job's tasks, in order of their numbers.
     pub fn tasks(&self, job: JobId) -> impl Iterator<Item = TaskView<'_>> {
         let found = self.farm.jobs().get(&job).zip(self.tasks.get(&job));
@@ -103,6 +114,11 @@ impl ReadModel {
             Some(tasks.attempts.of_task(&self.crew, &job, task.number))
         });
         found.unwrap_or_default()
+    }
+
+    /// The worker ran some task of the job last.
+    pub fn ran_last(&self, job: JobId, worker: WorkerId) -> bool {
+        self.worked.has(job, worker)
     }
 
     /// A worker, also a removed one.

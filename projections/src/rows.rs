@@ -21,6 +21,7 @@ use crate::{
     frame_words::Shared,
     jobs::{Chunk, JobTasks},
     task_texts::PackedTexts,
+    worked::Worked,
 };
 
 /// Rises when a row of the read model changes shape or meaning.
@@ -131,6 +132,7 @@ impl ReadModel {
     /// Puts the facts to the words: only together are they a model.
     pub(crate) fn join(mut self, farm: Farm) -> Result<Self, Error> {
         self.farm = farm;
+        self.worked = Worked::of(self.farm.jobs().iter());
         let known = (self.farm.jobs().iter()).all(|(id, job)| {
             self.tasks.get(id).map(|tasks| tasks.updated.len()) == Some(job.tasks.len())
         });

@@ -5,11 +5,13 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Args;
+use tablao_agent::WarmLimits;
 use tablao_net::{
     node::{Node, NodeOptions, Role},
     serve::{self, Served},
 };
 
+use super::warm::Warm;
 use crate::exit::{Code, Exit};
 
 /// Where data lies and where to listen.
@@ -40,6 +42,15 @@ pub(crate) struct Up {
     /// How many workers to run beside the Manager.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: u32,
+    #[command(flatten)]
+    warm: Warm,
+}
+
+/// The workers beside a Manager.
+#[derive(Clone, Default)]
+struct Beside {
+    count: u32,
+    warm: WarmLimits,
 }
 
 /// Run a Manager, alone or below a Server. Its workers are started with `tablao worker`.
@@ -68,27 +79,31 @@ pub(crate) struct Server {
 
 impl Up {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        run(&self.place, Role::Manager, self.workers, None)
+        let beside = Beside {
+            count: self.workers,
+            warm: self.warm.limits(),
+        };
+        run(&self.place, Role::Manager, &beside, None)
     }
 }
 
 impl Manager {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let link = self.server.map(|server| (server, self.link_token));
-        run(&self.place, Role::Manager, 0, link)
+        run(&self.place, Role::Manager, &Beside::default(), link)
     }
 }
 
 impl Server {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        run(&self.place, Role::Server, 0, None)
+        run(&self.place, Role::Server, &Beside::default(), None)
     }
 }
 
 fn run(
     place: &Place,
     role: Role,
-    workers: u32,
+    workers: &Beside,
     link: Option<(String, Option<String>)>,
 ) -> anyhow::Result<()> {
     let node = Arc::new(
@@ -148,7 +163,7 @@ fn at_start(error: tablao_net::Error, place: &Place) -> anyhow::Error {
 async fn serve_until_stopped(
     node: &Arc<Node>,
     place: &Place,
-    workers: u32,
+    workers: &Beside,
 ) -> anyhow::Result<Served> {
     let in_force = node.in_force();
     let listen = (place.listen.as_deref()).unwrap_or(&in_force.config.listen);
@@ -178,8 +193,9 @@ async fn serve_until_stopped(
     drop(in_force);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut running = Vec::new();
-    for number in 1..=workers {
-        running.push(start_worker(place, address, number, stopped.clone()));
+    for number in 1..=workers.count {
+        let warm = workers.warm.clone();
+        running.push(start_worker(place, address, number, warm, stopped.clone()));
     }
     let linked = tokio::spawn(tablao_net::link::run(Arc::clone(node), stopped.clone()));
     let until_stdin_closes = place.until_stdin_closes;
@@ -213,12 +229,14 @@ fn start_worker(
     place: &Place,
     address: SocketAddr,
     number: u32,
+    warm: WarmLimits,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) -> tokio::task::JoinHandle<()> {
     let data = place.data.join("workers").join(number.to_string());
     let mut options = tablao_agent::Options::new(format!("http://{}", shown(address)), data);
     let host = tablao_agent::host_name();
     options.name = Some(format!("{host}-{number}"));
+    options.warm = warm;
     tokio::spawn(async move {
         let shutdown = async move {
             let _ = stopped.wait_for(|stop| *stop).await;

@@ -4,7 +4,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::listing::{Client, Listing, filters};
+use super::{
+    again,
+    listing::{Client, Listing, OfJob, filters},
+};
 use crate::{
     client,
     exit::{Code, Exit},
@@ -42,18 +45,8 @@ enum Verb {
         /// Only these statuses, separated by commas.
         #[arg(long)]
         status: Option<String>,
-        /// Only this job type.
-        #[arg(long = "type", value_name = "TYPE")]
-        job_type: Option<String>,
-        /// Only names with this in them.
-        #[arg(long)]
-        name: Option<String>,
-        /// Only this user's.
-        #[arg(long)]
-        user: Option<String>,
-        /// Only this project's.
-        #[arg(long)]
-        project: Option<String>,
+        #[command(flatten)]
+        of_job: OfJob,
         #[command(flatten)]
         listing: Listing,
     },
@@ -74,7 +67,17 @@ enum Verb {
     /// Let a job's running tasks end and start no more of it.
     Pause(Change),
     /// Queue a job again: a paused one goes on, an ended one runs again.
-    Requeue(Change),
+    ///
+    /// With --failed, --missing or --by-worker only those of its tasks.
+    Requeue(again::Requeue),
+    /// Compile a job anew: with the present script, other settings, another blend file.
+    ///
+    /// Tasks that do the same as before keep what they have done; the others run anew, over
+    /// their old output. --preview says what would happen and changes nothing.
+    ///
+    /// Example: tablao jobs regenerate JOB --set samples=128 --preview
+    #[command(verbatim_doc_comment)]
+    Regenerate(again::Regenerate),
     /// Set a job's priority.
     Priority {
         /// The job.
@@ -104,13 +107,13 @@ enum Verb {
 
 /// A job, and why it is changed.
 #[derive(Args)]
-struct Change {
+pub(super) struct Change {
     /// The job.
     #[arg(value_name = "JOB")]
-    job: String,
+    pub(super) job: String,
     /// Why, for the history.
     #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl Jobs {
@@ -120,19 +123,11 @@ impl Jobs {
             match self.verb {
                 Verb::List {
                     status,
-                    job_type,
-                    name,
-                    user,
-                    project,
+                    of_job,
                     listing,
                 } => {
-                    let filters = filters([
-                        ("status", status),
-                        ("type", job_type),
-                        ("name", name),
-                        ("user", user),
-                        ("project", project),
-                    ]);
+                    let mut filters = filters([("status", status)]);
+                    of_job.add_to(&mut filters);
                     let path = "/api/farm/v1/jobs";
                     client.list(path, filters, &listing, COLUMNS).await
                 }
@@ -140,7 +135,8 @@ impl Jobs {
                 Verb::Wait { job } => wait(&client, &job).await,
                 Verb::Cancel(change) => set_status(&client, &change, "cancel-requested").await,
                 Verb::Pause(change) => set_status(&client, &change, "pause-requested").await,
-                Verb::Requeue(change) => set_status(&client, &change, "requeueing").await,
+                Verb::Requeue(requeue) => requeue.run(&client).await,
+                Verb::Regenerate(regenerate) => regenerate.run(&client).await,
                 Verb::Priority { job, priority } => {
                     let body = json!({ "priority": priority });
                     change(&client, &job, "setpriority", &body).await
@@ -172,11 +168,15 @@ impl Jobs {
     }
 }
 
-fn address(job: &str) -> anyhow::Result<String> {
+pub(super) fn address(job: &str) -> anyhow::Result<String> {
     Ok(format!("/api/farm/v1/jobs/{}", super::id("job", job)?))
 }
 
-async fn set_status(client: &Client, wanted: &Change, status: &str) -> anyhow::Result<()> {
+pub(super) async fn set_status(
+    client: &Client,
+    wanted: &Change,
+    status: &str,
+) -> anyhow::Result<()> {
     let body = json!({ "status": status, "reason": wanted.reason });
     change(client, &wanted.job, "setstatus", &body).await
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The subcommands, one file each.
 
+mod again;
 mod backup;
 mod bench;
 mod completions;
@@ -11,11 +12,13 @@ mod farm;
 mod frames;
 mod import;
 mod jobs;
+mod jobtype;
 mod journal;
 mod journal_note;
 mod journal_retire;
 mod journal_upkeep;
 mod listing;
+mod managers;
 mod records;
 mod replay;
 mod settings;
@@ -23,6 +26,7 @@ mod setup;
 mod shaman;
 mod submit;
 mod tasks;
+mod warm;
 mod worker;
 mod workers;
 
@@ -43,10 +47,12 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     Submit(Box<submit::Submit>),
     Jobs(jobs::Jobs),
+    #[command(name = "jobtype")]
+    JobType(jobtype::JobType),
     Tasks(tasks::Tasks),
     Workers(workers::Workers),
     Frames(frames::Frames),
-    Managers(frames::Managers),
+    Managers(managers::Managers),
     Journal(journal::Journal),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -70,6 +76,7 @@ impl Command {
             Self::Doctor(command) => command.run(),
             Self::Submit(command) => command.run(),
             Self::Jobs(command) => command.run(),
+            Self::JobType(command) => command.run(),
             Self::Tasks(command) => command.run(),
             Self::Workers(command) => command.run(),
             Self::Frames(command) => command.run(),

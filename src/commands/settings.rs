@@ -54,7 +54,29 @@ impl Declared {
         self.settings.iter().find(|setting| setting["key"] == key)
     }
 
-    /// What was given, in the declared types, with the blend file in its place.
+    /// What was given, in the declared types.
+    pub(super) fn changes(&self, given: &[(String, String)]) -> anyhow::Result<Map<String, Value>> {
+        let mut settings = Map::new();
+        for (key, text) in given {
+            let setting = self.find(key).ok_or_else(|| {
+                let known: Vec<&str> = (self.settings.iter())
+                    .filter_map(|setting| setting["key"].as_str())
+                    .collect();
+                usage(format!(
+                    "the job type {} has no setting {key:?}; it has {}",
+                    self.name,
+                    known.join(", ")
+                ))
+            })?;
+            let value = value(setting, text).ok_or_else(|| {
+                usage(format!("--set {key}={text}: it must be {}", kind(setting)))
+            })?;
+            settings.insert(key.clone(), value);
+        }
+        Ok(settings)
+    }
+
+    /// The same with defaults, and with the blend file in its place.
     pub(super) fn settings(
         &self,
         given: &[(String, String)],
@@ -76,22 +98,7 @@ impl Declared {
             }
             settings.insert("blendfile".to_owned(), Value::String(path.to_owned()));
         }
-        for (key, text) in given {
-            let setting = self.find(key).ok_or_else(|| {
-                let known: Vec<&str> = (self.settings.iter())
-                    .filter_map(|setting| setting["key"].as_str())
-                    .collect();
-                usage(format!(
-                    "the job type {} has no setting {key:?}; it has {}",
-                    self.name,
-                    known.join(", ")
-                ))
-            })?;
-            let value = value(setting, text).ok_or_else(|| {
-                usage(format!("--set {key}={text}: it must be {}", kind(setting)))
-            })?;
-            settings.insert(key.clone(), value);
-        }
+        settings.extend(self.changes(given)?);
         let missing: Vec<&str> = (self.settings.iter())
             .filter(|setting| setting["required"] == true)
             .filter_map(|setting| setting["key"].as_str())

@@ -6,7 +6,10 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::listing::{Client, Listing, filters};
+use super::{
+    again,
+    listing::{Client, Listing, Time, filters},
+};
 use crate::{client, output::Column};
 
 const COLUMNS: &[Column] = &[
@@ -42,6 +45,20 @@ enum Verb {
         /// Only these statuses, separated by commas.
         #[arg(long)]
         status: Option<String>,
+        /// Only this task type.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<String>,
+        /// Only names with this in them.
+        #[arg(long)]
+        name: Option<String>,
+        /// Only what this worker (name or id) ran last.
+        #[arg(long)]
+        worker: Option<String>,
+        #[command(flatten)]
+        time: Time,
+        /// Those instead that went when the job was regenerated.
+        #[arg(long)]
+        retired: bool,
         #[command(flatten)]
         listing: Listing,
     },
@@ -61,20 +78,20 @@ enum Verb {
         offset: u64,
     },
     /// Queue a task again.
-    Requeue(Change),
+    Requeue(again::RequeueTask),
     /// Cancel a task.
     Cancel(Change),
 }
 
 /// A task, and why it is changed.
 #[derive(Args)]
-struct Change {
+pub(super) struct Change {
     /// The task.
     #[arg(value_name = "TASK")]
-    task: String,
+    pub(super) task: String,
     /// Why, for the history.
     #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl Tasks {
@@ -85,26 +102,42 @@ impl Tasks {
                 Verb::List {
                     job,
                     status,
+                    task_type,
+                    name,
+                    worker,
+                    time,
+                    retired,
                     listing,
                 } => {
                     let path = format!("/api/farm/v1/jobs/{}/tasks", super::id("job", &job)?);
-                    client
-                        .list(&path, filters([("status", status)]), &listing, COLUMNS)
-                        .await
+                    let mut filters = filters([
+                        ("status", status),
+                        ("type", task_type),
+                        ("name", name),
+                        ("worker", worker),
+                        ("retired", retired.then(|| "true".to_owned())),
+                    ]);
+                    time.add_to(&mut filters);
+                    client.list(&path, filters, &listing, COLUMNS).await
                 }
                 Verb::Show { task } => {
                     let task = super::id("task", &task)?;
                     client.show(&format!("/api/farm/v1/tasks/{task}")).await
                 }
                 Verb::Log { task, offset } => log(&client, &task, offset).await,
-                Verb::Requeue(change) => set_status(&client, &change, "queued").await,
+                Verb::Requeue(requeue) => requeue.run(&client).await,
                 Verb::Cancel(change) => set_status(&client, &change, "canceled").await,
             }
         })
     }
 }
 
-async fn set_status(client: &Client, change: &Change, status: &str) -> anyhow::Result<()> {
+/// Brings a task to a status and tells what it has become.
+pub(super) async fn set_status(
+    client: &Client,
+    change: &Change,
+    status: &str,
+) -> anyhow::Result<()> {
     let farm = client.farm()?;
     let id = super::id("task", &change.task)?;
     let body = json!({ "status": status, "reason": change.reason });

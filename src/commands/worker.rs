@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 use tablao_agent::{ExitReason, discovery};
 
+use super::warm::Warm;
+
 /// Run a Worker.
 ///
 /// Without --manager it goes to the Manager that it worked for last, to one on this machine, or
@@ -30,6 +32,15 @@ pub(crate) struct Worker {
     /// Task types to take, separated by commas.
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     task_types: Vec<String>,
+    /// Commands to run, separated by commas; a task with another one goes to other workers.
+    #[arg(long, value_name = "COMMANDS", value_delimiter = ',')]
+    allowed_commands: Vec<String>,
+    /// Programs to start, by the name or path that tasks use, separated by commas.
+    #[arg(long, value_name = "PROGRAMS", value_delimiter = ',')]
+    allowed_programs: Vec<String>,
+    /// Folders below which tasks may remove what they made, separated by commas.
+    #[arg(long, value_name = "DIRS", value_delimiter = ',')]
+    removable_roots: Vec<PathBuf>,
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
@@ -39,6 +50,8 @@ pub(crate) struct Worker {
     /// How often a sick Worker looks whether it is well again, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     recheck: u64,
+    #[command(flatten)]
+    warm: Warm,
 }
 
 impl Worker {
@@ -65,11 +78,15 @@ impl Worker {
         let mut options = tablao_agent::Options::new(manager, self.data);
         options.name = self.name;
         options.slots = self.slots;
+        options.warm = self.warm.limits();
         options.can_restart = self.restart_exit_code.is_some();
         options.health = tablao_agent::HealthLimits {
             free_bytes_min: self.min_free << 20,
             recheck: std::time::Duration::from_secs(self.recheck.max(1)),
         };
+        options.allowed_commands = self.allowed_commands;
+        options.allowed_programs = self.allowed_programs;
+        options.removable_roots = self.removable_roots;
         if !self.task_types.is_empty() {
             options.task_types = self.task_types;
         }

@@ -5,7 +5,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::listing::{Client, Listing, filters};
+use super::listing::{Client, Listing, Time, filters};
 use crate::{
     client::{self, Farm},
     exit::{Code, Exit},
@@ -49,9 +49,14 @@ enum Verb {
         /// Only workers with this tag (name or id).
         #[arg(long)]
         tag: Option<String>,
+        /// Only workers that run this task type.
+        #[arg(long = "type", value_name = "TYPE")]
+        task_type: Option<String>,
         /// Only workers in quarantine.
         #[arg(long)]
         quarantined: bool,
+        #[command(flatten)]
+        time: Time,
         #[command(flatten)]
         listing: Listing,
     },
@@ -162,16 +167,20 @@ impl Workers {
                     status,
                     name,
                     tag,
+                    task_type,
                     quarantined,
+                    time,
                     listing,
                 } => {
                     let quarantined = quarantined.then(|| "true".to_owned());
-                    let filters = filters([
+                    let mut filters = filters([
                         ("status", status),
                         ("name", name),
                         ("tag", tag),
+                        ("type", task_type),
                         ("quarantined", quarantined),
                     ]);
+                    time.add_to(&mut filters);
                     let path = "/api/farm/v1/workers";
                     client.list(path, filters, &listing, COLUMNS).await
                 }
@@ -323,7 +332,7 @@ async fn find(client: &Client, worker: &str) -> anyhow::Result<String> {
     if uuid::Uuid::try_parse(worker).is_ok() {
         return Ok(worker.to_owned());
     }
-    let named = vec![("name", worker.to_owned())];
+    let named = vec![("name".into(), worker.to_owned())];
     let (found, _) = client.read("/api/farm/v1/workers", named, 1000).await?;
     let ids: Vec<&str> = found
         .iter()

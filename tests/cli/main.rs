@@ -7,6 +7,7 @@
     reason = "a test that unwraps fails with a line number, which is all that is asked of it"
 )]
 
+mod again;
 mod client;
 mod flamenco;
 #[path = "../journal_reader/folder.rs"]
@@ -14,6 +15,7 @@ mod flamenco;
 mod folder;
 mod harness;
 mod import;
+mod jobtype;
 mod journals;
 mod lost_answer;
 mod moving;

@@ -22,7 +22,8 @@ fn hostile_scripts_end_their_own_process_only() {
         (
             "code",
             "let s = '1'; for (;;) { s += '+' + s; new Function(s); }",
-            "memory",
+            // On a slow machine its time is over before its memory is.
+            "of 10s|memory",
         ),
         ("recursion", "(function f() { f(); })();", "stack limit"),
         (
@@ -44,7 +45,8 @@ fn hostile_scripts_end_their_own_process_only() {
     for (name, _, expected) in bombs {
         let run = farm.run(&["submit", "--type", name]);
         assert_ne!(run.code, 0, "{run:#?}");
-        run.says(&[expected]);
+        let told = expected.split('|').any(|words| run.err.contains(words));
+        assert!(told, "it does not say {expected:?}: {run:#?}");
         farm.submit(&["--paused"]);
     }
     assert_eq!(farm.pid(), pid);

@@ -13,7 +13,7 @@ use super::until_within;
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Processes, other than this one, whose command line names this path: id and command line.
-pub(crate) fn naming(path: &Path) -> Vec<(u32, String)> {
+fn naming(path: &Path) -> Vec<(u32, String)> {
     let wanted = path.to_string_lossy().into_owned();
     let Ok(entries) = fs::read_dir("/proc") else {
         panic!("this test looks into /proc, which only Linux has");
@@ -30,14 +30,22 @@ pub(crate) fn naming(path: &Path) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Waits until no process names this path any more.
-pub(crate) fn wait_until_none(path: &Path) {
+/// Blender and whoever watches over it, of all Workers whose data lies in this folder. One that
+/// stays up names no output: its server's script lies in its Worker's data.
+pub(crate) fn blenders(folder: &Path) -> Vec<(u32, String)> {
+    let mut found = naming(folder);
+    found.retain(|(_, line)| line.contains("blender") || line.contains(" supervise "));
+    found
+}
+
+/// Waits until none of them is left.
+pub(crate) fn wait_until_none(folder: &Path) {
     let started = Instant::now();
     until_within(
         GONE_WITHIN,
         "the programs of a killed Worker to end",
         || {
-            let left = naming(path);
+            let left = blenders(folder);
             if started.elapsed() + Duration::from_millis(500) > GONE_WITHIN && !left.is_empty() {
                 println!("still there: {left:?}");
             }

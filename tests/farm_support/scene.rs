@@ -15,7 +15,7 @@ import bpy, sys
 scene = bpy.context.scene
 scene.render.engine = "CYCLES"
 scene.cycles.device = "CPU"
-scene.cycles.samples = 24
+scene.cycles.samples = 160
 scene.cycles.use_denoising = False
 scene.render.resolution_x = 96
 scene.render.resolution_y = 54

@@ -169,7 +169,7 @@ fn animation(start: Option<i64>, end: Option<i64>, jump: i64) -> Option<Vec<i64>
 }
 
 /// Other options whose value must not be taken for an option.
-fn takes_value(option: &str) -> bool {
+pub(super) fn takes_value(option: &str) -> bool {
     matches!(
         option,
         "-E" | "--engine"

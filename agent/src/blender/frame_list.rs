@@ -23,6 +23,16 @@ pub(crate) fn parse(text: &str) -> Option<Vec<i64>> {
     (!frames.is_empty()).then_some(frames)
 }
 
+/// First and last frame of each part of a list, or `None` as with [`parse`].
+pub(crate) fn runs(text: &str) -> Option<Vec<(i64, i64)>> {
+    parse(text)?;
+    let parts = text.split(',').map(|part| {
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        Some((number(first)?, number(last)?))
+    });
+    parts.collect()
+}
+
 fn number(text: &str) -> Option<i64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // At most nine digits: Blender's frame numbers are 32 bits wide.
@@ -59,6 +69,8 @@ mod tests {
         // Protects the check for missing frames: it must ask for exactly what Blender was told.
         assert_eq!(parse("1..3,7").unwrap(), [1, 2, 3, 7]);
         assert_eq!(parse("5").unwrap(), [5]);
+        assert_eq!(runs("1..3,7").unwrap(), [(1, 3), (7, 7)]);
+        assert_eq!(runs("1..+3"), None);
         for unknown in [
             "-1",
             "+2",

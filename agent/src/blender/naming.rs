@@ -4,11 +4,7 @@
 //! The rules were taken from running Blender 3.4, 4.2 and 5.0, which agree. A name predicted
 //! wrongly only means that a frame is rendered again: publishing never overwrites.
 
-/// Extensions that Blender takes for those of an image and replaces by the right one.
-const IMAGE_EXTENSIONS: [&str; 18] = [
-    "png", "tga", "bmp", "jpg", "jpeg", "sgi", "rgb", "rgba", "tif", "tiff", "jp2", "j2c", "hdr",
-    "dds", "dpx", "cin", "exr", "webp",
-];
+use tablao_pictures::endings;
 
 /// The extensions a format's files may have; the first is the one Blender adds.
 ///
@@ -69,11 +65,8 @@ pub(crate) fn frame_stem(base: &str, frame: i64) -> String {
         None => format!("{base}{}", padded(frame, 4)),
     };
     match numbered.rsplit_once('.') {
-        Some((stem, extension))
-            if IMAGE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) =>
-        {
-            stem.to_owned()
-        }
+        // Blender replaces what it takes for the ending of a picture by the right one.
+        Some((stem, extension)) if endings::is_picture(extension) => stem.to_owned(),
         Some(_) | None => numbered,
     }
 }

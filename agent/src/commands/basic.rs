@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `echo` and `sleep`: the two commands that start no program.
+//! `echo`, `log-a-lot` and `sleep`: commands that start no program and touch no file.
 
 use std::time::Duration;
 
@@ -17,6 +17,30 @@ pub(super) fn echo(context: &Context, command: &Command) -> Result<(), Ending> {
         other => other.to_string(),
     };
     context.reporter.log(&format!("echo: {}", quoted(&text)));
+    context.reporter.flush();
+    Ok(())
+}
+
+/// Lines that `log-a-lot` writes unless told otherwise.
+const LINES: u64 = 20_000;
+
+/// Writes many lines into the task's log, to see whether the farm takes them.
+pub(super) async fn log_a_lot(context: &Context, command: &Command) -> Result<(), Ending> {
+    let parameters = Parameters::of(command);
+    let message = parameters.string("message")?;
+    let lines = match parameters.any("lines") {
+        Err(_) => LINES,
+        Ok(lines) => lines
+            .as_u64()
+            .ok_or_else(|| parameters.invalid("lines", "it must be a number of lines"))?,
+    };
+    for number in 1..=lines {
+        context.reporter.log(&format!("{number}: {message}"));
+        if number % 1000 == 0 {
+            context.go_on()?;
+            tokio::task::yield_now().await;
+        }
+    }
     context.reporter.flush();
     Ok(())
 }

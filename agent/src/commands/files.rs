@@ -105,11 +105,11 @@ fn make_dirs(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 /// Whether a name is taken, also by a link that leads nowhere.
-fn exists(path: &Path) -> bool {
+pub(super) fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-fn rename(context: &Context, from: &Path, to: &Path) -> Result<(), Ending> {
+pub(super) fn rename(context: &Context, from: &Path, to: &Path) -> Result<(), Ending> {
     say(
         context,
         format!(
@@ -122,7 +122,7 @@ fn rename(context: &Context, from: &Path, to: &Path) -> Result<(), Ending> {
 }
 
 /// A free name for what is in the way: with its date, and a rising number where that is taken.
-fn backup_name(path: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn backup_name(path: &Path) -> std::io::Result<PathBuf> {
     let modified = jiff::Timestamp::try_from(path.metadata()?.modified()?)
         .map_err(|error| std::io::Error::other(error.to_string()))?;
     let local = modified.to_zoned(jiff::tz::TimeZone::system());
@@ -161,13 +161,13 @@ fn unique_suffix(path: &Path) -> std::io::Result<PathBuf> {
     Ok(path.with_file_name(numbered))
 }
 
-fn say(context: &Context, line: String) {
+pub(super) fn say(context: &Context, line: String) {
     tracing::info!("{line}");
     context.reporter.log(&line);
     context.reporter.flush();
 }
 
-fn fail(context: &Context, command: &str, error: &std::io::Error) -> Ending {
+pub(super) fn fail(context: &Context, command: &str, error: &std::io::Error) -> Ending {
     let reason = format!("{command}: {error}");
     say(context, reason.clone());
     Ending::Failed(Failure::io(reason))

@@ -4,34 +4,70 @@
 //! The table of names is here; each command has its own file. Commands talk to the Manager only
 //! through the attempt's reporter.
 
+mod allowed;
 mod basic;
 mod exec;
 mod files;
+mod film;
+mod images;
+mod made;
 mod parameters;
+mod publish_files;
 mod render;
+mod sequence;
+mod storage;
+mod verify;
 mod video;
 
 use std::sync::Arc;
 
+use crate::blender::warm::Warm;
+use crate::lease::Lease;
 use crate::media::Media;
 use crate::outbox::OutboxFailed;
 use crate::process::{Ended, Launcher, Unended};
 use crate::report::Reporter;
 use crate::stop::{Stop, StopReason};
+use crate::turn::{Start, Turn};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
+pub(crate) use allowed::{Limits, unknown_names};
 pub(crate) use parameters::{ParameterError, Parameters};
 
 /// Names of all commands, as an unknown one is answered with them.
-pub(crate) const KNOWN: [&str; 8] = [
+pub(crate) const KNOWN: &[&str] = &[
     "blender-render",
+    "concatenate-videos",
     "copy-file",
+    "create-python-file",
     "echo",
+    "encode-audio",
     "exec",
+    "exr-to-jpeg",
     "frames-to-video",
+    "join-exr-tiles",
+    "log-a-lot",
     "make-directory",
+    "make-thumbnail",
+    "merge-exr",
     "move-directory",
+    "move-out-of-way",
+    "move-to-final",
+    "move-with-counter",
+    "mux-audio",
+    "publish-files",
+    "remove-file",
+    "remove-tree",
     "sleep",
+    "verify-frames",
+];
+
+/// Commands that report a step for each frame when they are asked to count.
+const COUNTING: &[&str] = &[
+    "blender-render",
+    "exr-to-jpeg",
+    "merge-exr",
+    "publish-files",
 ];
 
 /// A command that did not do what it should.
@@ -89,14 +125,45 @@ impl From<OutboxFailed> for Ending {
 /// What every command of a task works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
+    /// The task's job.
+    pub(crate) job: String,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) stop: Stop,
+    pub(crate) lease: Lease,
     pub(crate) assignment: Assignment,
     pub(crate) launcher: Launcher,
     pub(crate) media: Media,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) warm: Warm,
+    pub(crate) turn: Arc<Turn>,
+    /// Whether the task is one render, so that the next task may have its turn while the last
+    /// frames of this one are published.
+    pub(crate) ends_with_render: bool,
 }
 
 impl Context {
+    /// Waits for this task's turn, and says that it begins if nobody was told yet.
+    pub(crate) async fn begin(&self) -> Result<(), Ending> {
+        let taken = self.turn.take(&self.stop).await;
+        taken.map_err(Ending::Stopped)?;
+        if self.turn.start() == Start::Waits {
+            self.warm.end_unless_of(&self.job).await;
+            self.turn.begin(Some(self.reporter.begin()?));
+        }
+        Ok(())
+    }
+
+    /// Waits until the Manager has taken the start of the task: only then is it surely ours, and
+    /// its frames may be published.
+    pub(crate) async fn is_ours(&self) -> Result<(), Ending> {
+        tokio::select! {
+            () = self.turn.until(Start::Told) => {}
+            reason = self.stop.wait() => return Err(Ending::Stopped(reason)),
+        }
+        self.lease.stop_if_over();
+        self.go_on()
+    }
+
     /// Stops here when the task has been asked to stop.
     pub(crate) fn go_on(&self) -> Result<(), Ending> {
         match self.stop.requested() {
@@ -104,20 +171,53 @@ impl Context {
             None => Ok(()),
         }
     }
+
+    /// What a command works with whose files are only read by later tasks of the job: they are no
+    /// frames of the shot and get no thumbnails.
+    fn for_intermediate(&self, command: &Command) -> Option<Self> {
+        let is_intermediate = command.parameters.get("intermediate") == Some(&true.into());
+        is_intermediate.then(|| {
+            let mut context = self.clone();
+            context.assignment.thumbnails = String::new();
+            context
+        })
+    }
 }
 
 /// Runs one command to its end.
 pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Ending> {
     context.go_on()?;
+    if KNOWN.contains(&command.name.as_str()) {
+        context.limits.check(command)?;
+    }
+    let for_intermediate = context.for_intermediate(command);
+    context.reporter.tell_frames(for_intermediate.is_none());
+    let context = for_intermediate.as_ref().unwrap_or(context);
     match command.name.as_str() {
         "echo" => basic::echo(context, command),
+        "log-a-lot" => basic::log_a_lot(context, command).await,
         "sleep" => basic::sleep(context, command).await,
         "exec" => exec::exec(context, command).await,
         "blender-render" => render::blender_render(context, command).await,
         "frames-to-video" => video::frames_to_video(context, command).await,
         "make-directory" => files::make_directory(context, command),
         "move-directory" => files::move_directory(context, command),
+        "make-thumbnail" => verify::make_thumbnail(context, command).await,
+        "verify-frames" => verify::verify_frames(context, command).await,
         "copy-file" => files::copy_file(context, command),
+        "publish-files" => publish_files::publish_files(context, command).await,
+        "move-out-of-way" => storage::move_out_of_way(context, command),
+        "move-to-final" => storage::move_to_final(context, command),
+        "move-with-counter" => storage::move_with_counter(context, command).await,
+        "remove-tree" => storage::remove_tree(context, command).await,
+        "remove-file" => storage::remove_file(context, command),
+        "create-python-file" => storage::create_python_file(context, command).await,
+        "merge-exr" => images::merge_exr(context, command).await,
+        "join-exr-tiles" => images::join_exr_tiles(context, command).await,
+        "exr-to-jpeg" => images::exr_to_jpeg(context, command).await,
+        "concatenate-videos" => film::concatenate_videos(context, command).await,
+        "mux-audio" => film::mux_audio(context, command).await,
+        "encode-audio" => film::encode_audio(context, command).await,
         unknown => {
             return Err(Ending::Failed(Failure::new(
                 FailureClass::BadCommand,
@@ -129,7 +229,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<(), Endi
         }
     }?;
     // Commands that count their own steps have reported them; any other is one step.
-    if !(command.name == "blender-render" && command.total_step_count > 0) {
+    if !(COUNTING.contains(&command.name.as_str()) && command.total_step_count > 0) {
         context.reporter.step();
     }
     Ok(())

@@ -10,14 +10,18 @@ use std::path::{Path, PathBuf};
 use super::exec::{exe_args, run_logged};
 use super::parameters::Parameters;
 use super::{Context, Ending, Failure, expect_success};
-use crate::blender::arguments::CommandLine;
+use crate::blender::arguments::{CommandLine, Rewritten};
 use crate::blender::naming;
-use crate::frames::publish;
+use crate::blender::warm::{self, NotWarm, Request, Said, WarmPlan};
+use crate::frames::blend_hash::BlendHash;
 use crate::frames::staging::{Staging, StagingError};
+use crate::frames::{publish, renew};
 use crate::media::wants_thumbnails;
 use crate::outbox::Thumbnail;
+use crate::shell_words;
 use crate::wire::{Command, FailureClass, FrameReport};
 use tablao_pictures::blender_lines::{self as lines, BlenderLine};
+use tablao_pictures::whole;
 
 mod publisher;
 
@@ -71,15 +75,12 @@ async fn render(
         .iter()
         .map(|render| output_of(render, blendfile))
         .collect();
-    let found = report_found(context, &outputs).await?;
     let staged = stage_outputs(&line, blendfile, staging).await?;
-    let rewritten = line.rewrite(
-        |output| {
-            let known = staged.iter().find(|(written, _)| written == output);
-            known.map(|(_, replacement)| replacement.clone())
-        },
-        |render, frame| !found.contains(&(render, frame)),
-    );
+    // All before this is done while another task may still have its turn.
+    context.begin().await?;
+    let found = report_found(context, &outputs).await?;
+    let mut accounted = Accounted::default();
+    let rewritten = left_to_do(&line, &staged, &found, &accounted);
     if !line.renders.is_empty() && rewritten.renders_left == 0 {
         context
             .reporter
@@ -87,26 +88,163 @@ async fn render(
         return Ok(());
     }
     context.go_on()?;
+    let outputs = &outputs[..];
+    if let Some(plan) = warm_plan(context, exe, &rewritten.args, blendfile) {
+        let request = Request {
+            job: &context.job,
+            exe,
+            blendfile,
+            plan: &plan,
+        };
+        let way = Way::Warm(&request, &rewritten.args);
+        let mut done = published(context, staging, outputs, blendfile, way, &mut accounted).await?;
+        if done.result.is_ok() {
+            done.publisher.publish_unannounced(&mut accounted).await?;
+            context.go_on()?;
+            done.result = judge(&line, &found, &accounted, &done.observer);
+        }
+        match done.result {
+            Err(Ending::Failed(failure)) => context.reporter.log(&format!(
+                "tablao: {}; Blender is started anew for this task",
+                failure.reason
+            )),
+            decided => return decided,
+        }
+        // Half of a file is no frame, and Blender would skip it as one that exists.
+        staging.clear();
+        context.begin().await?;
+    }
+    let rewritten = left_to_do(&line, &staged, &found, &accounted);
+    if rewritten.renders_left > 0 || line.renders.is_empty() {
+        let way = Way::Cold(exe, &rewritten.args);
+        let mut done = published(context, staging, outputs, blendfile, way, &mut accounted).await?;
+        done.result?;
+        done.publisher.publish_unannounced(&mut accounted).await?;
+        context.go_on()?;
+        return judge(&line, &found, &accounted, &done.observer);
+    }
+    Ok(())
+}
 
+/// The command line for what is neither found nor published, with its output into staging.
+fn left_to_do(
+    line: &CommandLine,
+    staged: &[(String, String)],
+    found: &[(usize, i64)],
+    accounted: &Accounted,
+) -> Rewritten {
+    // A frame of an attempt that renders once needs no number of its render.
+    let renders_once = line.renders.len() == 1;
+    line.rewrite(
+        |output| {
+            let known = staged.iter().find(|(written, _)| written == output);
+            known.map(|(_, replacement)| replacement.clone())
+        },
+        |render, frame| {
+            !(found.contains(&(render, frame)) || renders_once && accounted.frames.contains(&frame))
+        },
+    )
+}
+
+/// How a warm Blender would render this; none when it is to be started anew, which the log tells.
+fn warm_plan(context: &Context, exe: &str, args: &[String], blendfile: &str) -> Option<WarmPlan> {
+    if !context.warm.is_enabled() {
+        return None;
+    }
+    match warm::plan(exe, args, blendfile) {
+        Ok(plan) => Some(plan),
+        Err(why) => {
+            let text = format!("tablao: Blender is started for this task alone: {why}");
+            context.reporter.log(&text);
+            None
+        }
+    }
+}
+
+/// How Blender renders.
+enum Way<'a> {
+    /// A Blender for this task alone.
+    Cold(&'a str, &'a [String]),
+    /// One that stays up; with the arguments of a cold start.
+    Warm(&'a Request<'a>, &'a [String]),
+}
+
+/// What became of one run of Blender. All that it saved is in its place.
+struct Rendered<'a> {
+    result: Result<(), Ending>,
+    observer: Observer,
+    publisher: Publisher<'a>,
+}
+
+/// Has Blender render and publishes beside it.
+async fn published<'a>(
+    context: &'a Context,
+    staging: &'a Staging,
+    outputs: &'a [Option<Output>],
+    blendfile: &str,
+    way: Way<'_>,
+    accounted: &mut Accounted,
+) -> Result<Rendered<'a>, Ending> {
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let publisher = Publisher::new(context, staging, &outputs);
+    let publisher = Publisher::new(context, staging, outputs, BlendHash::begin(blendfile));
     let mut observer = Observer::default();
-    // The channel closes with `events`, which lives exactly as long as Blender.
+    // The channel closes with `events`, which lives exactly as long as Blender renders.
     let running = async {
-        let ended = run_logged(context, exe, &rewritten.args, |line| {
-            observer.line(line, context, &events);
-        })
-        .await;
+        let mut on_line = |line: &str| observer.line(line, context, &events);
+        let result = match way {
+            Way::Cold(exe, args) => {
+                let ended = run_logged(context, exe, args, on_line).await;
+                expect_success(exe, ended).map(|_| ())
+            }
+            Way::Warm(request, args) => render_warm(context, request, args, &mut on_line).await,
+        };
         drop(events);
-        ended
+        if result.is_ok() && context.ends_with_render {
+            context.turn.give();
+        }
+        result
     };
-    let (ended, accounted) = tokio::join!(running, publisher.run(inbox));
-    let (mut accounted, mut publisher) = accounted?;
-    let ended = expect_success(exe, ended).map_err(|ending| explain(ending, &observer))?;
-    debug_assert_eq!(ended.exit, Some(0));
-    publisher.publish_unannounced(&mut accounted).await?;
-    context.go_on()?;
-    judge(&line, &found, &accounted, &observer)
+    let (result, publishing) = tokio::join!(running, publisher.run(inbox, accounted));
+    let publisher = publishing?;
+    let result = result.map_err(|ending| explain(ending, &observer));
+    Ok(Rendered {
+        result,
+        observer,
+        publisher,
+    })
+}
+
+/// Renders in a Blender that stays up. Failing means that a cold start is to do what is missing.
+async fn render_warm(
+    context: &Context,
+    request: &Request<'_>,
+    args: &[String],
+    on_line: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), Ending> {
+    let reporter = &context.reporter;
+    reporter.log(&format!("$ {}", shell_words::quote(request.exe, args)));
+    let mut say = |said: Said<'_>| match said {
+        Said::Note(note) => reporter.log(&format!("tablao: {note}")),
+        // As Blender introduces itself when it starts, which may be long ago.
+        Said::Version(version) => on_line(&format!("Blender {version}")),
+        Said::Line(pid, line) => {
+            reporter.log(&format!("pid={pid} > {line}"));
+            on_line(line);
+        }
+    };
+    let rendered = context.warm.render(request, &context.stop, &mut say).await;
+    reporter.flush();
+    match rendered {
+        Ok(peak) => {
+            reporter.peak_memory(peak);
+            Ok(())
+        }
+        Err(NotWarm::Stopped(reason)) => Err(Ending::Stopped(reason)),
+        Err(NotWarm::Doubt(why)) => Err(Ending::Failed(Failure::new(
+            FailureClass::Process,
+            format!("no warm render: {why}"),
+        ))),
+    }
 }
 
 /// What Blender's output says beyond single frames.
@@ -291,14 +429,18 @@ async fn report_found(
     context: &Context,
     outputs: &[Option<Output>],
 ) -> Result<Vec<(usize, i64)>, Ending> {
-    if context.assignment.overwrite {
-        return Ok(Vec::new());
-    }
+    // Where all is to be rendered anew, only what this task has published since is there.
+    let assignment = &context.assignment;
+    let is_fresh = |frame: i64| {
+        let ranges = &mut assignment.fresh.iter();
+        ranges.any(|&(first, last)| (first..=last).contains(&frame))
+    };
+    let counts = |frame: &i64| !assignment.overwrite || is_fresh(*frame);
     let mut found = Vec::new();
     let mut reports = Vec::new();
     for (number, output) in outputs.iter().enumerate() {
         let Some(output) = output else { continue };
-        for frame in output.frames.iter().flatten() {
+        for frame in (output.frames.iter().flatten()).filter(|frame| counts(frame)) {
             context.go_on()?;
             if let Some(report) = existing(context, output, *frame) {
                 found.push((number, *frame));
@@ -327,15 +469,29 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         Some(output.dir.join(&stem)).filter(|path| path.is_file())?
     };
     let content = publish::content(&place).ok()?;
+    if renew::makes_way(&context.assignment, frame, &content.hash) {
+        context.reporter.log(&format!(
+            "tablao: frame {frame} is rendered anew; {} makes way when it is done",
+            place.display()
+        ));
+        return None;
+    }
     context.reporter.log(&format!(
         "tablao: frame {frame} exists already: {}",
         place.display()
     ));
-    if let Err(error) = crate::frames::whole::check(&place) {
+    let mut flags = Vec::new();
+    if let Err(error) = whole::check(&place) {
         context.reporter.log(&format!(
-            "tablao: warning: {}: {error}; it is kept as it is, remove it to render the frame again",
+            "tablao: warning: {}: {error}; it is kept as it is, `tablao frames rerender` renders it again",
             place.display()
         ));
+        let flag = if content.size == 0 {
+            "empty"
+        } else {
+            "truncated"
+        };
+        flags.push(flag.to_owned());
     }
     Some(FrameReport {
         number: frame,
@@ -345,6 +501,7 @@ fn existing(context: &Context, output: &Output, frame: i64) -> Option<FrameRepor
         hash: content.hash,
         outcome: "found".into(),
         rendered_at: content.written_at,
+        flags,
         ..FrameReport::default()
     })
 }

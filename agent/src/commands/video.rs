@@ -234,7 +234,7 @@ async fn make(
 }
 
 /// Finds FFmpeg when it is only named: beside the Worker in `tools/`, then on the search path.
-async fn locate(exe: &str) -> Result<String, String> {
+pub(super) async fn locate(exe: &str) -> Result<String, String> {
     if exe != "ffmpeg" && exe != "ffmpeg.exe" {
         return Ok(exe.to_owned());
     }

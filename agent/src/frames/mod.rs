@@ -3,7 +3,8 @@
 //!
 //! The promise kept here: a final name is given once, to a whole file, and never taken away.
 
+pub(crate) mod blend_hash;
 pub(crate) mod publish;
+pub(crate) mod renew;
 pub(crate) mod settle;
 pub(crate) mod staging;
-pub(crate) mod whole;

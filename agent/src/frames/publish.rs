@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tablao_pictures::whole::{self, Broken};
+
 use super::staging::STAGING_FOLDER;
-use super::whole::{self, Broken};
 use crate::durable;
 
 /// What is known of a file's content once it is safely on disk.

@@ -104,6 +104,14 @@ impl Staging {
         files
     }
 
+    /// Removes what an interrupted render left, before another one begins.
+    pub(crate) fn clear(&self) {
+        for file in self.files() {
+            // One that stays is checked before it is published, as every file is.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
     /// Removes the folders with all that was not published.
     pub(crate) fn close(self) {
         for folder in &self.folders {

@@ -104,6 +104,11 @@ impl Health {
         });
     }
 
+    /// Whether the Manager keeps this Worker from work for what it found.
+    pub(crate) fn is_sick(&self) -> bool {
+        self.state().sick.is_some()
+    }
+
     /// Looks whether this machine can run a task, before its commands run. What was found well
     /// once is not looked at again for the same job.
     pub(crate) async fn before(&self, task: &AssignedTask, stop: &Stop) -> Result<(), Ending> {
@@ -123,7 +128,11 @@ impl Health {
         }
         let found = self.look(&fresh, is_new_job).await;
         if found.is_empty() || self.go_on(task, &subjects, found, stop).await? {
-            self.state().passed.extend(fresh);
+            let mut state = self.state();
+            // Meanwhile a task of another job may have been looked at, which was claimed ahead.
+            if state.job == task.job {
+                state.passed.extend(fresh);
+            }
         }
         Ok(())
     }

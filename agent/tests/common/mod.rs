@@ -33,6 +33,7 @@ pub(crate) struct Heard {
     pub(crate) sign_offs: usize,
     pub(crate) statuses: Vec<String>,
     pub(crate) asks: usize,
+    /// How patient the first ask was.
     pub(crate) prefer: Option<String>,
     /// A status that is asked for.
     pub(crate) requested: Option<String>,
@@ -40,6 +41,10 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
+    /// Whether nobody gets an answer that says anything.
+    pub(crate) away: bool,
+    /// Tasks that were given to somebody else meanwhile.
+    pub(crate) not_ours: std::collections::BTreeSet<String>,
     /// Status code for the next sign-ons, in order.
     pub(crate) sign_on_codes: VecDeque<u16>,
     /// Whether 403 comes as a proxy would send it.
@@ -174,7 +179,25 @@ fn router(manager: Manager) -> Router {
             "/api/farm/v1/worker/thumbnails/{shot}/{name}",
             post(thumbnail),
         )
+        .layer(axum::middleware::from_fn_with_state(manager.clone(), away))
         .with_state(manager)
+}
+
+/// A Manager that is away: whoever calls is told nothing, also who has waited already.
+async fn away(
+    State(manager): State<Manager>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let is_away = || manager.change(|heard| heard.away);
+    if is_away() {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    let answer = next.run(request).await;
+    if is_away() {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    answer
 }
 
 type Told = axum::Json<Value>;
@@ -230,28 +253,32 @@ async fn state_changed(State(manager): State<Manager>, axum::Json(body): Told) -
 async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Response {
     manager.change(|heard| {
         heard.asks += 1;
-        heard.prefer = headers
-            .get("prefer")
-            .map(|value| value.to_str().unwrap().to_owned());
+        let prefer = headers.get("prefer");
+        let prefer = prefer.map(|value| value.to_str().unwrap().to_owned());
+        heard.prefer = heard.prefer.take().or(prefer);
     });
     // Holds the answer back like the real one, until a test has something to say.
     let ready = manager.until("work", |heard| {
         (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
     });
-    if tokio::time::timeout(Duration::from_secs(20), ready)
-        .await
-        .is_err()
-    {
+    // Who claims a task while it runs another gets its answer at once.
+    let patience = if headers.get("prefer").is_some_and(|wait| wait == "wait=0") {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(20)
+    };
+    if tokio::time::timeout(patience, ready).await.is_err() {
         return StatusCode::NO_CONTENT.into_response();
     }
-    manager.change(|heard| match (&heard.requested, heard.tasks.pop_front()) {
-        (Some(status), None) => (
-            StatusCode::LOCKED,
-            axum::Json(json!({ "status_requested": status })),
-        )
-            .into_response(),
-        (_, Some(task)) => axum::Json(task).into_response(),
-        (None, None) => StatusCode::NO_CONTENT.into_response(),
+    manager.change(|heard| {
+        if let Some(status) = &heard.requested {
+            let body = axum::Json(json!({ "status_requested": status }));
+            return (StatusCode::LOCKED, body).into_response();
+        }
+        match heard.tasks.pop_front() {
+            Some(task) => axum::Json(task).into_response(),
+            None => StatusCode::NO_CONTENT.into_response(),
+        }
     })
 }
 
@@ -261,6 +288,10 @@ async fn update(
     axum::Json(body): Told,
 ) -> StatusCode {
     manager.change(|heard| match heard.update_code {
+        _ if heard.not_ours.contains(&task) => {
+            heard.updates.push((task, body));
+            StatusCode::CONFLICT
+        }
         0 => {
             heard.updates.push((task, body));
             StatusCode::NO_CONTENT
@@ -304,9 +335,19 @@ pub(crate) struct RunningWorker {
 
 impl RunningWorker {
     pub(crate) fn start(manager: &Manager, data_dir: &Path) -> Self {
+        Self::start_with(manager, data_dir, |_| {})
+    }
+
+    /// Starts one that is set up otherwise.
+    pub(crate) fn start_with(
+        manager: &Manager,
+        data_dir: &Path,
+        set_up: impl FnOnce(&mut Options),
+    ) -> Self {
         let mut options = Options::new(&manager.url, data_dir);
         options.name = Some("test worker".into());
         options.supervisor = Some(program());
+        set_up(&mut options);
         let (shutdown, asked) = oneshot::channel();
         let end = tokio::spawn(async move {
             tablao_agent::run(options, async {

@@ -6,11 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     Farm, JobId, JobStatus, Lsn, Recorded, ShotId, TaskStatus,
     entity::{FrameKey, Job, JobState, Tasks},
-    event::{JobAccepted, JobImported, TasksAdded},
+    event::{JobAccepted, JobImported, NewTasks, TasksAdded},
     status::TaskCounts,
     tasks::TaskState,
     unsettled::Mark,
 };
+
+/// Tasks that come together.
+pub(super) struct NewRun<'a> {
+    pub(super) job: JobId,
+    pub(super) first_number: u32,
+    pub(super) generation: u32,
+    pub(super) types: &'a [String],
+    pub(super) tasks: &'a NewTasks,
+}
 
 impl Farm {
     pub(super) fn job_accepted(&mut self, recorded: &Recorded, event: &JobAccepted) {
@@ -33,6 +42,7 @@ impl Farm {
             counts: TaskCounts::default(),
             failures: BTreeMap::new(),
             live: 0,
+            leaving: 0,
             mark: Mark::default(),
         };
         self.schedule.add_job(&job);
@@ -41,36 +51,58 @@ impl Farm {
     }
 
     pub(super) fn tasks_added(&mut self, recorded: &Recorded, event: &TasksAdded) {
-        let types: Vec<u16> = event
+        let run = NewRun {
+            job: event.job,
+            first_number: event.first_number,
+            generation: event.generation,
+            types: &event.types,
+            tasks: &event.tasks,
+        };
+        let Some((first, len)) = self.take_run(recorded, &run, TaskState::new) else {
+            return;
+        };
+        if let Some(job) = self.jobs.get_mut(&event.job) {
+            job.counts.add_many(TaskStatus::Queued, len);
+            self.schedule.add_tasks(job, first);
+        }
+        self.refresh_lanes(event.job);
+    }
+
+    /// Takes tasks in; `state` makes what changes about each. Gives the first number and how many.
+    pub(super) fn take_run(
+        &mut self,
+        recorded: &Recorded,
+        run: &NewRun<'_>,
+        state: fn(u16, i32, Lsn) -> TaskState,
+    ) -> Option<(u32, u32)> {
+        let types: Vec<u16> = run
             .types
             .iter()
             .map(|name| self.intern_type(name))
             .collect();
-        let Some(job) = self.jobs.get_mut(&event.job) else {
+        let Some(job) = self.jobs.get_mut(&run.job) else {
             debug_assert!(false, "tasks are added to a job that is not there");
-            return;
+            return None;
         };
         let first = u32::try_from(job.tasks.len()).expect("numbers are u32");
-        debug_assert_eq!(first, event.first_number, "chunks of tasks are in order");
+        debug_assert_eq!(first, run.first_number, "chunks of tasks are in order");
         self.unsettled.job_changes(&mut self.hash, job);
         job.state
             .chunks
-            .push((event.first_number, recorded.detail_hash));
+            .push((run.first_number, recorded.detail_hash));
         job.state.tasks_changed_at = recorded.lsn;
-        let states = (event.tasks.iter()).map(|new| {
+        let states = (run.tasks.iter()).map(|new| {
             let task_type = types[usize::from(new.task_type)];
-            TaskState::new(task_type, new.priority, recorded.lsn)
+            state(task_type, new.priority, recorded.lsn)
         });
         let states: Vec<TaskState> = states.collect();
         let len = u32::try_from(states.len()).expect("a run of tasks fits one decision");
-        (job.tasks).push(event.generation, event.tasks.clone(), &states);
-        job.counts.add_many(TaskStatus::Queued, len);
+        (job.tasks).push(run.generation, run.tasks.clone(), &states);
         for number in first..first + len {
             self.unsettled.new_task(job, number);
         }
-        self.schedule.add_tasks(job, first);
-        (self.task_ids).add(&self.jobs, event.job, first, len);
-        self.refresh_lanes(event.job);
+        (self.task_ids).add(&self.jobs, run.job, first, len);
+        Some((first, len))
     }
 
     pub(super) fn job_imported(&mut self, recorded: &Recorded, event: &JobImported) {
@@ -113,6 +145,7 @@ impl Farm {
         };
         self.unsettled.job_goes(&mut self.hash, &job);
         self.blocks.take_all_of(&job);
+        self.flaws.take_all_of(&mut self.hash, id);
         let gone = self.frames_last_published_by(id);
         self.unsettled
             .frames_go(&mut self.hash, &gone, &mut self.frames);

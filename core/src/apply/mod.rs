@@ -6,6 +6,7 @@
 //! asserted in debug builds: recovery of a journal must never panic a farm.
 
 mod job;
+mod regenerate;
 mod task;
 mod worker;
 
@@ -65,6 +66,9 @@ impl Farm {
 
             Event::JobAccepted(facts) => self.job_accepted(recorded, facts),
             Event::TasksAdded(facts) => self.tasks_added(recorded, facts),
+            Event::TasksPrepared(facts) => self.tasks_prepared(recorded, facts),
+            Event::JobRegenerated(facts) => self.job_regenerated(recorded, facts),
+            Event::OutputsDiscarded(facts) => self.outputs_discarded(recorded, facts),
             Event::JobReady(facts) => {
                 let status = facts.status;
                 self.change_job(recorded, facts.job, |job| job.state.status = status);
@@ -178,6 +182,10 @@ impl Farm {
             // History: the frame stays as it is.
             Event::FrameSkipped(_) => {}
             Event::ThumbnailStored(facts) => self.thumbnail_stored(facts),
+            Event::FrameFlagged(facts) => self.frame_flagged(facts),
+            Event::FramesWanted(facts) => self.frames_wanted(facts),
+            // History: what it found is said by the events before it.
+            Event::FramesVerified(_) => {}
 
             Event::WorkerRegistered(facts) => self.worker_registered(recorded, facts),
             Event::WorkerSignedOn(facts) => self.worker_signed_on(recorded, facts),

@@ -6,8 +6,9 @@ use crate::{
     entity::{Attempt, AttemptState, Frame},
     event::{
         AttemptAssigned, AttemptEnded, AttemptOutcome, AttemptStarted, AttemptStopRequested,
-        FailuresCleared, FramePublished, TasksChanged, ThumbnailStored,
+        FailuresCleared, FrameFlagged, FramePublished, FramesWanted, TasksChanged, ThumbnailStored,
     },
+    flaws::Flaw,
 };
 
 impl Farm {
@@ -71,6 +72,7 @@ impl Farm {
         };
         self.unsettled.new_attempt(id);
         self.attempts.insert(id, attempt);
+        self.unstarted.insert(id);
         self.change_task(recorded, event.job, event.task, |task| {
             task.state.status = TaskStatus::Active;
             task.set_attempt(Some(id));
@@ -88,12 +90,14 @@ impl Farm {
     }
 
     pub(super) fn attempt_started(&mut self, event: &AttemptStarted) {
+        self.unstarted.remove(&event.attempt);
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Running
         });
     }
 
     pub(super) fn attempt_stop_requested(&mut self, event: &AttemptStopRequested) {
+        self.unstarted.remove(&event.attempt);
         self.change_attempt(event.attempt, |attempt| {
             attempt.state = AttemptState::Stopping;
             attempt.stop = Some(event.cause);
@@ -110,6 +114,7 @@ impl Farm {
     }
 
     pub(super) fn attempt_ended(&mut self, recorded: &Recorded, event: &AttemptEnded) {
+        self.unstarted.remove(&event.attempt);
         if let Some(attempt) = self.attempts.remove(&event.attempt) {
             self.unsettled.attempt_goes(&mut self.hash, &attempt);
         } else {
@@ -132,6 +137,9 @@ impl Farm {
         });
         if let Some(job) = self.jobs.get_mut(&event.job) {
             job.live = job.live.saturating_sub(1);
+            if (job.tasks.get(event.task as usize)).is_some_and(|task| task.retired) {
+                job.leaving = job.leaving.saturating_sub(1);
+            }
             if let Some(task_type) = newly_failed_type {
                 *job.failures.entry((event.worker, task_type)).or_insert(0) += 1;
             }
@@ -190,5 +198,29 @@ impl Farm {
         self.unsettled
             .frame_changes(&mut self.hash, &event.key, &mut self.frames);
         self.frames.set_thumbnail(&event.key, event.hash);
+    }
+
+    pub(super) fn frame_flagged(&mut self, event: &FrameFlagged) {
+        let flaw = Flaw {
+            flags: event.to,
+            seen: event.seen,
+            wanted: (self.flaws.get(&event.key)).is_some_and(|flaw| flaw.wanted),
+            job: event.job,
+            task: event.task,
+        };
+        self.flaws.put(&mut self.hash, &event.key, flaw);
+    }
+
+    pub(super) fn frames_wanted(&mut self, event: &FramesWanted) {
+        for frame in &event.frames {
+            let flaw = Flaw {
+                flags: (self.flaws.get(&frame.key)).map_or(0, |flaw| flaw.flags),
+                seen: frame.seen,
+                wanted: event.wanted,
+                job: event.job,
+                task: frame.task,
+            };
+            self.flaws.put(&mut self.hash, &frame.key, flaw);
+        }
     }
 }

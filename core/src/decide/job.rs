@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
         Ok(Answer::Job(facts.job))
     }
 
-    fn check_chunk(
+    pub(super) fn check_chunk(
         &self,
         job: JobId,
         expected: u32,
@@ -316,9 +316,10 @@ impl Plan<'_> {
     }
 }
 
-/// All announced tasks are there. An abandoned job never gets there, so it can never run.
+/// All announced tasks are there. An abandoned job never gets there, so it can never run. There
+/// are more where tasks were prepared for a regeneration that did not come to its end.
 pub(super) fn is_whole(job: &Job) -> bool {
-    job.tasks.len() == job.state.facts.tasks_expected as usize
+    job.tasks.len() >= job.state.facts.tasks_expected as usize
 }
 
 /// A job without tasks has nothing to wait for.

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads state, never changes it. Time, positions and ids come in; facts or a refusal come out.
 
+mod ahead;
 mod control;
+mod frames;
 mod import;
 mod job;
 mod plan;
 mod quarantine;
 mod reassign;
+mod regenerate;
 mod report;
+mod requeue;
 mod task;
 mod worker;
 
@@ -175,6 +179,10 @@ impl Farm {
             Request::StoreThumbnail { key, hash, file } => {
                 plan.store_thumbnail(key, *hash, file)?
             }
+            Request::FlagFrames { findings, verified } => {
+                plan.flag_frames(findings, verified.as_ref())?
+            }
+            Request::WantFrames { wish } => plan.want_frames(wish)?,
             Request::LapseAttempts { evidence } => plan.lapse_attempts(evidence),
             Request::LoseWorkers { evidence } => plan.lose_workers(evidence),
 
@@ -246,6 +254,13 @@ impl Farm {
                 own_check_only,
                 reason,
             } => plan.lift_quarantine(*worker, *own_check_only, reason)?,
+            Request::PrepareTasks {
+                job,
+                generation,
+                chunk,
+            } => plan.prepare_tasks(*job, *generation, chunk)?,
+            Request::RegenerateJob { regeneration } => plan.regenerate_job(regeneration)?,
+            Request::RequeueTasks { requeue } => plan.requeue_tasks(requeue)?,
         };
         Ok(Decided {
             events: plan.into_events(),

@@ -29,6 +29,27 @@ pub(super) struct JobView {
     pub(super) live: u32,
     /// Tasks whose status differs from the farm's.
     pub(super) changed: BTreeMap<u32, TaskStatus>,
+    /// Inclusive ranges of tasks that go, ascending.
+    pub(super) retired: Vec<(u32, u32)>,
+    /// From this one on, prepared tasks are the job's.
+    pub(super) added_from: Option<u32>,
+}
+
+impl JobView {
+    /// The task is no longer part of the job, or not yet.
+    pub(super) fn is_retired(&self, task: &Task<'_>) -> bool {
+        let number = task.number;
+        if self.added_from.is_some_and(|first| first <= number) {
+            return false;
+        }
+        task.retired || self.goes(number)
+    }
+
+    /// The task goes by this decision.
+    fn goes(&self, number: u32) -> bool {
+        let after = self.retired.partition_point(|&(first, _)| first <= number);
+        after > 0 && number <= self.retired[after - 1].1
+    }
 }
 
 /// Events in the making.
@@ -114,6 +135,8 @@ impl<'a> Plan<'a> {
                 counts: job.counts,
                 live: job.live,
                 changed: BTreeMap::new(),
+                retired: Vec::new(),
+                added_from: None,
             }
         };
         let (first, view) = self.first_view.get_or_insert_with(|| (id, fresh()));
@@ -142,7 +165,10 @@ impl<'a> Plan<'a> {
         }
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         let mut moved = 0;
-        for task in job.tasks.iter().filter(|task| !task.retired) {
+        for task in job.tasks.iter() {
+            if view.is_retired(&task) {
+                continue;
+            }
             let changed = view.changed.get(&task.number).copied();
             if changed.unwrap_or(task.status) != from {
                 continue;
@@ -305,7 +331,9 @@ impl<'a> Plan<'a> {
         self.ended.push(attempt.id);
         let view = self.view(attempt.job);
         view.live -= 1;
-        view.counts.shift(TaskStatus::Active, ending.task_to, 1);
+        if !view.is_retired(&job.tasks.at(attempt.task)) {
+            view.counts.shift(TaskStatus::Active, ending.task_to, 1);
+        }
         view.changed.insert(attempt.task, ending.task_to);
         let task_to = ending.task_to;
         let reason = ending.reason.clone();
@@ -335,6 +363,9 @@ impl<'a> Plan<'a> {
 
     /// Status of a task whose attempt ended without completing or failing it.
     pub(super) fn returned_task_status(&mut self, attempt: &Attempt) -> TaskStatus {
+        if self.farm.jobs[&attempt.job].tasks.at(attempt.task).retired {
+            return TaskStatus::Canceled;
+        }
         match self.view(attempt.job).status {
             JobStatus::CancelRequested | JobStatus::Canceled | JobStatus::Failed => {
                 TaskStatus::Canceled
@@ -439,13 +470,15 @@ impl<'a> Plan<'a> {
         let startable = |number: u32| {
             let task = job.tasks.at(number);
             status(number).is_some_and(TaskStatus::is_runnable)
-                && !task.retired
+                && !view.is_retired(&task)
                 && (task.depends_on.iter())
                     .all(|&dependency| status(dependency) == Some(TaskStatus::Completed))
         };
         let schedule = &self.farm.schedule;
         // The index knows the farm before this decision: what the decision changed is asked anew.
-        schedule.has_ready_task(job, |number| view.changed.contains_key(&number))
+        let is_changed = |number| view.changed.contains_key(&number) || view.goes(number);
+        schedule.has_ready_task(job, is_changed)
+            || (view.added_from).is_some_and(|first| (first..job.tasks.end()).any(startable))
             || view.changed.iter().any(|(&number, &to)| match to {
                 TaskStatus::Queued | TaskStatus::SoftFailed => startable(number),
                 TaskStatus::Completed => schedule.dependents(job, number).any(startable),

@@ -10,7 +10,7 @@ use crate::{
     entity::{Attempt, AttemptState, FrameKey, Job, Protocol, Task},
     event::{
         AttemptOutcome, AttemptStarted, FailureClass, FramePublished, FrameSkipped, LateReport,
-        LateReportNoted, StepsAdvanced, ThumbnailStored, WorkerBlocked,
+        LateReportNoted, StepsAdvanced, ThumbnailStored, WorkerBlocked, frame_flags,
     },
     request::{FailureReport, FrameReport, Report},
 };
@@ -155,7 +155,9 @@ impl<'a> Plan<'a> {
         if already {
             return;
         }
-        if let Some(known) = &known {
+        if let Some(known) = &known
+            && !self.is_renewed(attempt, known, report)
+        {
             // The same attempt tells it again, or another one found it: it stays as it is.
             if known.hash == report.hash || report.found {
                 if known.attempt != attempt.id {
@@ -165,6 +167,9 @@ impl<'a> Plan<'a> {
                         task: attempt.task,
                         attempt: attempt.id,
                     });
+                }
+                if report.flags & frame_flags::FLAWS != 0 {
+                    self.note_flaws(attempt, report, "");
                 }
                 return;
             }
@@ -181,12 +186,13 @@ impl<'a> Plan<'a> {
                 render_ms: report.render_ms,
                 samples: report.samples,
                 peak_memory_bytes: report.peak_memory_bytes,
-                flags: report.flags,
+                flags: report.flags & !frame_flags::FLAWS,
                 found: report.found,
                 supersedes: known.map(|known| known.hash),
             },
             Detail::Frame(report.detail.clone()),
         );
+        self.after_publication(attempt, report);
     }
 
     fn failed(&mut self, job: &'a Job, task: &Task<'_>, attempt: &'a Attempt, report: &Report) {
@@ -210,7 +216,8 @@ impl<'a> Plan<'a> {
             self.give_back(attempt, AttemptOutcome::Canceled, &words);
             return;
         }
-        let verdict = self.judge(job, task, attempt.worker);
+        let lacks = failure.class == FailureClass::FeatureMissing;
+        let verdict = self.judge(job, task, attempt.worker, lacks);
         if verdict.block {
             self.emit_with(
                 WorkerBlocked {
@@ -244,7 +251,9 @@ impl<'a> Plan<'a> {
     /// The documented intent: block a worker at its B-th failed task of a type in a job, give a
     /// task up at the T-th worker that fails it, fail the job when nobody but workers that
     /// failed the task could run it.
-    fn judge(&self, job: &Job, task: &Task<'_>, worker: WorkerId) -> Verdict {
+    ///
+    /// A worker that lacks what the task needs is blocked at once: it would fail the next one too.
+    fn judge(&self, job: &Job, task: &Task<'_>, worker: WorkerId, lacks: bool) -> Verdict {
         let policy = &self.farm.policy;
         let task_attempts_max =
             (job.state.facts.fail_policy.task_attempts_max).unwrap_or(policy.task_attempts_max);
@@ -258,7 +267,7 @@ impl<'a> Plan<'a> {
             + u32::from(newly);
         let type_name = self.farm.task_type(task.task_type);
         let blocked_before = job.state.blocked.contains(&(worker, type_name.to_owned()));
-        let block = failures >= policy.blocklist_threshold && !blocked_before;
+        let block = (lacks || failures >= policy.blocklist_threshold) && !blocked_before;
         let others = self.candidates(job, type_name, &failed_by);
         let failing_workers = failed_by.len();
         if others == 0 {
@@ -280,7 +289,9 @@ impl<'a> Plan<'a> {
                 ),
             };
         }
-        let text = if block {
+        let text = if block && lacks {
+            "the worker lacks what tasks of this type need and is blocked from the job".to_owned()
+        } else if block {
             format!("the worker failed {failures} tasks of this type and is blocked from the job")
         } else {
             format!("{others} other workers may try it")

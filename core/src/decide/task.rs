@@ -25,6 +25,9 @@ impl Plan<'_> {
             .ok_or(Refusal::UnknownTask { task: id })?;
         let from = task.status;
         let job_id = job.state.facts.job;
+        if task.retired {
+            return Err(Refusal::TaskRetired { task: id });
+        }
         if from == wanted {
             return Ok(Answer::Done);
         }
@@ -123,11 +126,18 @@ impl Plan<'_> {
             return Ok(Answer::NoTask);
         }
         let (best, next) = self.farm.schedule.pick(self.farm, worker, self.env.now);
-        let Some(best) = best else {
+        // Where nothing waits, somebody may hold a task that it has not come to. Who runs one
+        // itself takes none away.
+        let found = match best {
+            Some(best) => Some((best.job, best.task)),
+            None if held == 0 => self.take_back_for(worker),
+            None => None,
+        };
+        let Some((job_id, number)) = found else {
             return Ok(Answer::NoTask);
         };
-        let job = &self.farm.jobs[&best.job];
-        let task = job.tasks.at(best.task);
+        let job = &self.farm.jobs[&job_id];
+        let task = job.tasks.at(number);
         let slot = (0..u8::MAX)
             .find(|slot| {
                 !(worker.attempts.iter()).any(|attempt| self.farm.attempts[attempt].slot == *slot)
@@ -138,14 +148,15 @@ impl Plan<'_> {
             Protocol::Tablao => (policy.lease_ms, policy.start_within_ms),
             Protocol::Flamenco => (policy.task_timeout_ms, 0),
         };
-        if self.view(best.job).status == JobStatus::Queued {
+        if self.view(job_id).status == JobStatus::Queued {
             self.note_status(job, JobStatus::Active, "its first task was started");
         }
+        let from = self.task_status(job_id, &task);
         let position: Lsn = self.env.event(self.events.len());
         self.emit(AttemptAssigned {
-            job: best.job,
-            task: best.task,
-            from: task.status,
+            job: job_id,
+            task: number,
+            from,
             worker: id,
             slot,
             job_epoch: job.state.facts.job_epoch,
@@ -161,9 +172,9 @@ impl Plan<'_> {
                 incarnation: self.farm.incarnation,
                 lsn: position,
             },
-            job: best.job,
+            job: job_id,
             task: task.uuid,
-            number: best.task,
+            number,
         })
     }
 

@@ -191,6 +191,8 @@ impl<'a> Plan<'a> {
                 Detail::reason(reason),
             );
         }
+        let reason = format!("its worker is asked to become {status}");
+        self.return_ahead(id, &reason);
         Ok(Answer::Done)
     }
 
@@ -256,18 +258,21 @@ impl<'a> Plan<'a> {
                     self.emit(WorkerStatusRequestCleared { worker: id, from });
                 }
                 None if there_already => {}
-                from => self.emit_with(
-                    WorkerStatusRequested {
-                        worker: id,
-                        request: StatusRequest {
-                            status,
-                            lazy: true,
-                            source: StatusRequestSource::Schedule,
+                from => {
+                    self.emit_with(
+                        WorkerStatusRequested {
+                            worker: id,
+                            request: StatusRequest {
+                                status,
+                                lazy: true,
+                                source: StatusRequestSource::Schedule,
+                            },
+                            from,
                         },
-                        from,
-                    },
-                    Detail::reason("its sleep schedule says so"),
-                ),
+                        Detail::reason("its sleep schedule says so"),
+                    );
+                    self.return_ahead(id, "its worker is to follow its sleep schedule");
+                }
             }
         }
         Answer::Done

@@ -15,6 +15,7 @@ use tablao_core::{
 
 use super::{chunk, facts, job_id, new_job, report, seeds::Random, tag_id, task_id, worker_id};
 
+mod regenerate;
 mod workers;
 
 pub(crate) const TYPES: &[&str] = &["blender", "ffmpeg", "misc"];
@@ -33,6 +34,9 @@ const WISHES: &[(usize, Wish)] = &[
     (60, Wishes::set_job),
     (70, Wishes::set_task),
     (20, Wishes::set_priorities),
+    (40, Wishes::prepare),
+    (40, Wishes::regenerate),
+    (30, Wishes::requeue),
     (20, Wishes::hold),
     (60, Wishes::delete_job),
     (15, Wishes::clear_blocklist),
@@ -50,6 +54,7 @@ const WISHES: &[(usize, Wish)] = &[
     (18, Wishes::quarantine),
     (8, Wishes::configure),
     (10, Wishes::thumbnail),
+    (10, Wishes::findings),
 ];
 
 type Wish = fn(&mut Wishes, &Farm, Timestamp) -> Option<Request>;

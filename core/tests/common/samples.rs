@@ -178,6 +178,32 @@ fn jobs() -> Vec<Event> {
             manager: MANAGER,
         }
         .into(),
+        JobRegenerated {
+            job,
+            generation: 4,
+            script_hash: [0x5c; 32],
+            retired: vec![(0, 3), (300, 300)],
+            added: vec![(301, 70_000)],
+            tasks_expected: 70_001,
+        }
+        .into(),
+        TasksPrepared {
+            job,
+            first_number: 301,
+            generation: 4,
+            types: vec!["blender".to_owned(), "ffmpeg".to_owned()],
+            tasks: vec![NewTask {
+                uuid: TaskId::new(id(12)),
+                task_type: 1,
+                priority: -6,
+                depends_on: vec![2, 302],
+                frames: FrameRanges::from_numbers([7, 8, 9, 251]),
+                steps_total: 5,
+                content_hash: [0xc1; 32],
+            }]
+            .into(),
+        }
+        .into(),
     ]
 }
 
@@ -271,6 +297,11 @@ fn tasks() -> Vec<Event> {
             ranges: vec![(3, 4)],
         }
         .into(),
+        OutputsDiscarded {
+            job,
+            ranges: vec![(5, 6), (400, 400)],
+        }
+        .into(),
         FramePublished {
             key: key(),
             job,
@@ -298,6 +329,32 @@ fn tasks() -> Vec<Event> {
             key: key(),
             job,
             hash: [0xf2; 32],
+        }
+        .into(),
+        FrameFlagged {
+            key: key(),
+            job,
+            task,
+            from: frame_flags::BLACK,
+            to: frame_flags::EMPTY | frame_flags::TRUNCATED,
+            seen: Some([0xf3; 32]),
+        }
+        .into(),
+        FramesWanted {
+            job,
+            frames: vec![WantedFrame {
+                key: key(),
+                task,
+                seen: Some([0xf4; 32]),
+            }],
+            wanted: true,
+        }
+        .into(),
+        FramesVerified {
+            shot: key().shot,
+            job: Some(job),
+            looked_at: 1_000,
+            flawed: 5,
         }
         .into(),
     ]

@@ -117,6 +117,17 @@ pub(crate) fn tell(
         Request::SetWorkerTags { worker, tags } => naive.tag_worker(*worker, tags),
         Request::FollowSchedules { wanted, signing_on } => naive.schedules_say(wanted, *signing_on),
         Request::ExpireBlocks { made_by } => naive.forgive(clock(*made_by)),
+        Request::PrepareTasks {
+            job,
+            generation,
+            chunk,
+        } => naive.prepare(*job, *generation, chunk.first_number, wished_tasks(chunk)),
+        Request::RegenerateJob { regeneration: wish } => {
+            naive.regenerate(wish.job, wish.from_generation, &wish.retired, wish.added)
+        }
+        Request::RequeueTasks { requeue } => {
+            naive.again(requeue.job, &requeue.ranges, requeue.dependants)
+        }
         Request::DeleteWorker { worker } => naive.delete_worker(*worker),
         Request::QuarantineWorker {
             worker,
@@ -155,6 +166,8 @@ pub(crate) fn tell(
         }
         // Frames, schedules and what belongs to the control journal: the naive farm has none.
         Request::StoreThumbnail { .. }
+        | Request::FlagFrames { .. }
+        | Request::WantFrames { .. }
         | Request::OpenJournal { .. }
         | Request::SetWorkerSchedule { .. }
         | Request::ChangeTag { .. }
@@ -205,6 +218,9 @@ pub(crate) fn no(refusal: &Refusal) -> No {
         Refusal::NotRemovable { .. } => No::ItCannotGoYet,
         Refusal::CannotRestart { .. } => No::ItCannotRestart,
         Refusal::PriorityOutOfRange { .. } => No::PriorityIsOff,
+        Refusal::NotRegenerable { .. } => No::ItCannotBeRegenerated,
+        Refusal::StaleGeneration { .. } => No::SomebodyWasFirst,
+        Refusal::TaskRetired { .. } => No::ItIsGone,
         Refusal::UnknownManager { .. }
         | Refusal::StaleTerm { .. }
         | Refusal::JobLeased { .. }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use tablao_core::{
     AttemptId, Event, Farm, JobStatus, Request, TaskId, TaskStatus,
-    entity::{Job, Task},
+    entity::{AttemptState, Job, Task},
 };
 
 use crate::naive::{NaiveFarm, NaiveJob, NaiveTask};
@@ -44,6 +44,8 @@ fn same_job(job: &Job, twin: &NaiveJob, naive: &NaiveFarm) {
     assert_eq!(state.status, twin.status, "status of job {id}");
     assert_eq!(state.facts.priority, twin.priority, "priority of job {id}");
     assert_eq!(state.facts.tag, twin.tag, "tag of job {id}");
+    let generation = state.facts.generation;
+    assert_eq!(generation, twin.generation, "generation of job {id}");
     assert_eq!(
         state.delete_marked.is_some(),
         twin.to_be_deleted,
@@ -68,6 +70,8 @@ fn same_task(farm: &Farm, task: &Task<'_>, twin: &NaiveTask) {
     let name = format!("task {} of job {}", task.number, twin.job);
     assert_eq!(task.status, twin.status, "status of {name}");
     assert_eq!(task.priority, twin.priority, "priority of {name}");
+    assert_eq!(task.retired, twin.gone, "retirement of {name}");
+    assert_eq!(task.generation, twin.generation, "generation of {name}");
     assert_eq!(task.steps_completed, twin.steps, "steps of {name}");
     assert_eq!(task.last_worker, twin.last_worker, "last worker of {name}");
     let failed_by: BTreeSet<_> = task.failed_by.iter().copied().collect();
@@ -103,6 +107,10 @@ pub(crate) fn sound_state(farm: &Farm) {
         let task = farm.jobs()[&attempt.job].tasks.at(attempt.task);
         assert_eq!(task.attempt, Some(*id), "task and attempt know each other");
         assert!(farm.workers()[&attempt.worker].attempts.contains(id));
+        assert!(
+            !task.retired || attempt.state == AttemptState::Stopping,
+            "a task is retired and runs"
+        );
     }
     for job in farm.jobs().values() {
         let live = job.tasks.iter().filter(|task| task.attempt.is_some());
@@ -115,7 +123,8 @@ pub(crate) fn sound_state(farm: &Farm) {
             );
         }
         for &status in TaskStatus::ALL {
-            let count = job.tasks.iter().filter(|task| task.status == status);
+            let here = job.tasks.iter().filter(|task| !task.retired);
+            let count = here.filter(|task| task.status == status);
             assert_eq!(count.count(), job.counts.of(status) as usize, "{status}");
         }
         let done = job.counts.of(TaskStatus::Completed) == job.counts.total();
@@ -138,8 +147,23 @@ pub(crate) fn sound_assignment(before: &Farm, events: &[Event]) {
         };
         let job = &before.jobs()[&assigned.job];
         let task = job.tasks.at(assigned.task);
-        assert!(task.attempt.is_none(), "nobody else runs it");
-        assert!(task.status.is_runnable(), "a {} task is run", task.status);
+        if let Some(holder) = task.attempt {
+            let was_taken_back = events.iter().any(
+                |event| matches!(event, Event::AttemptEnded(ended) if ended.attempt == holder),
+            );
+            let state = before.attempts()[&holder].state;
+            assert!(
+                was_taken_back && state == AttemptState::Assigned,
+                "nobody else runs it"
+            );
+        } else {
+            assert!(task.status.is_runnable(), "a {} task is run", task.status);
+        }
+        assert!(!task.retired, "a retired task is run");
+        assert!(
+            !(job.tasks.iter()).any(|task| task.retired && task.attempt.is_some()),
+            "a task starts while what it may replace still runs"
+        );
         for dependency in task.depends_on {
             let dependency = job.tasks.at(*dependency);
             assert_eq!(
@@ -160,7 +184,10 @@ pub(crate) fn sound_assignment(before: &Farm, events: &[Event]) {
 pub(crate) fn endings_last(before: &Farm, after: &Farm, request: &Request, events: &[Event]) {
     let asked = matches!(
         request,
-        Request::SetJobStatus { .. } | Request::SetTaskStatus { .. }
+        Request::SetJobStatus { .. }
+            | Request::SetTaskStatus { .. }
+            | Request::RegenerateJob { .. }
+            | Request::RequeueTasks { .. }
     );
     let absolved = (events.iter()).any(|event| matches!(event, Event::WorkerBlocked(_)));
     for job in before.jobs().values() {

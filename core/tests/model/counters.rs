@@ -38,6 +38,9 @@ const OUTCOMES: &[&str] = &[
     "stop: JobFailed",
     "stop: TaskCanceled",
     "stop: TaskRequeued",
+    "stop: Regenerated",
+    "job: regenerated, tasks came",
+    "job: regenerated, tasks went",
     "job: active",
     "job: completed",
     "job: failed",
@@ -73,6 +76,9 @@ const OUTCOMES: &[&str] = &[
     "refused: 13",
     "refused: 14",
     "refused: 17",
+    "refused: 30",
+    "refused: 31",
+    "refused: 32",
 ];
 
 /// How often each outcome was seen.
@@ -159,6 +165,14 @@ impl Counters {
                 }
             }
             Event::JobPurged(_) => self.note("job: purged"),
+            Event::JobRegenerated(facts) => {
+                if !facts.added.is_empty() {
+                    self.note("job: regenerated, tasks came");
+                }
+                if !facts.retired.is_empty() {
+                    self.note("job: regenerated, tasks went");
+                }
+            }
             Event::WorkerBlocked(_) => self.note("worker: blocked"),
             Event::WorkerUnblocked(_) => self.note("worker: unblocked"),
             Event::WorkerLost(_) => self.note("worker: lost"),

@@ -30,7 +30,7 @@ const STEPS: usize = 250;
 /// event-sourced farm does what the naive one does, and no invariant breaks on the way.
 #[test]
 fn the_farm_does_what_the_naive_farm_does() {
-    let seeds = seeds(160);
+    let seeds = seeds(200);
     let mut counters = Counters::default();
     for &seed in &seeds {
         history(seed, &mut counters);
@@ -136,9 +136,14 @@ fn same_choice(before: &tablao_core::Farm, naive: &NaiveFarm, worker: WorkerId, 
         .iter()
         .map(|task| (task.job, task.number))
         .collect();
+    // Where nothing waits, what another one holds and has not come to is taken back.
+    let held = || {
+        let task = naive.held_for(worker).and_then(|id| naive.task(id));
+        task.map(|task| (task.job, task.number))
+    };
     assert_eq!(
-        Some(&(assigned.job, assigned.task)),
-        places.first(),
+        Some((assigned.job, assigned.task)),
+        places.first().copied().or_else(held),
         "the best task of {} jobs",
         before.jobs().len()
     );

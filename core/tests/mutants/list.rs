@@ -179,8 +179,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a job whose last startable task is canceled waits for ever",
         "decide/plan.rs",
-        "schedule.has_ready_task(job, |number| view.changed.contains_key(&number))",
+        "schedule.has_ready_task(job, is_changed)",
         "schedule.has_ready_task(job, |_| false)",
+    ),
+    mutant(
+        "what replaces a running task starts beside it",
+        "farm.rs",
+        "has_room && job.leaving == 0 && self",
+        "has_room && self",
+    ),
+    mutant(
+        "a task that went counts when it ends",
+        "decide/plan.rs",
+        "if !view.is_retired(&job.tasks.at(attempt.task)) {",
+        "if view.live < u32::MAX {",
     ),
     mutant(
         "an attempt without a lease lapses at once",

@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The HTTP calls of the dashboard: reads from /api/farm/v1, changes through /api/v3.
 // It holds no state and decides nothing; a refusal becomes a `Refusal` that can be shown as it is.
-import type { Attempt, Frame, Job, JobStatus, Page, Task, TaskStatus, Worker, WorkerStatus } from "./types";
+import type {
+  Attempt,
+  Flipbook,
+  Frame,
+  Job,
+  JobStatus,
+  Page,
+  Task,
+  TaskStatus,
+  Verification,
+  Worker,
+  WorkerStatus,
+} from "./types";
 
 const FARM = "/api/farm/v1";
 const V3 = "/api/v3";
@@ -49,12 +61,20 @@ async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await response.json()) as T;
 }
 
-async function send(path: string, body: unknown): Promise<void> {
-  await call(path, {
+function post(path: string, body: unknown): Promise<Response> {
+  return call(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
+}
+
+async function send(path: string, body: unknown): Promise<void> {
+  await post(path, body);
+}
+
+async function ask<T>(path: string, body: unknown): Promise<T> {
+  return (await (await post(path, body)).json()) as T;
 }
 
 function query(parts: Record<string, string | number | undefined>): string {
@@ -94,6 +114,7 @@ export const api = {
     (await read<Page<Attempt>>(`${FARM}/tasks/${id(task)}/attempts${query({ limit: PAGE_LIMIT })}`)).items,
   frames: (job: string, limit: number, cursor?: string) =>
     read<Page<Frame>>(`${FARM}/frames${query({ job, order: "newest", limit, cursor })}`),
+  flipbook: (shot: string) => read<Flipbook>(`${FARM}/shots/${id(shot)}/preview`),
   workers: (signal?: AbortSignal) => pages<Worker>(`${FARM}/workers`, signal),
 
   /** Bytes of a task's log from `offset` on (at most 1 MiB), and how long the log is in all. */
@@ -115,6 +136,11 @@ export const api = {
   setJobStatus: (job: string, status: JobStatus) =>
     send(`${V3}/jobs/${id(job)}/setstatus`, { status, reason: REASON }),
   setJobPriority: (job: string, priority: number) => send(`${V3}/jobs/${id(job)}/setpriority`, { priority }),
+  /** Has the files of a job's frames looked at; answers after some seconds, done or not. */
+  verifyFrames: (job: string) => ask<Verification>(`${FARM}/jobs/${id(job)}/verify${query({ wait: 20 })}`, {}),
+  /** Has the frames rendered anew that something is wrong with; gives their numbers. */
+  rerenderFrames: async (job: string) =>
+    (await ask<{ frames: number[] }>(`${FARM}/jobs/${id(job)}/rerender`, { reason: REASON })).frames,
   setTaskStatus: (task: string, status: TaskStatus) =>
     send(`${V3}/tasks/${id(task)}/setstatus`, { status, reason: REASON }),
   setWorkerStatus: (worker: string, status: WorkerStatus, is_lazy: boolean) =>

@@ -32,9 +32,10 @@ export const EVENT_KINDS: readonly string[] = [
   ...["JobAccepted", "TasksAdded", "JobReady", "JobAbandoned", "JobImported", "JobStatusChanged"],
   ...["JobPriorityChanged", "JobTagChanged", "JobRequirementsChanged", "JobHeld", "JobReleased"],
   ...["JobCancelRequested", "JobDeleteMarked", "JobRestored", "JobPurged", "JobRegenerated"],
-  ...["TasksChanged", "TaskPriorityChanged", "AttemptAssigned", "AttemptStarted", "StepsAdvanced"],
+  ...["TasksPrepared", "OutputsDiscarded", "TasksChanged", "TaskPriorityChanged", "AttemptAssigned", "AttemptStarted", "StepsAdvanced"],
   ...["AttemptStopRequested", "AttemptEnded", "LateReportNoted", "WorkerBlocked", "WorkerUnblocked"],
   ...["FailuresCleared", "FrameRendered", "FramePublished", "FrameSkipped", "FrameFlagged"],
+  ...["FramesWanted", "FramesVerified"],
   ...["ThumbnailStored", "WorkerRegistered", "WorkerSignedOn", "WorkerStatusChanged"],
   ...["WorkerStatusRequested", "WorkerStatusRequestCleared", "WorkerTagsSet", "WorkerScheduleSet"],
   ...["WorkerLost", "WorkerQuarantined", "WorkerQuarantineLifted", "WorkerDeleted"],
@@ -49,6 +50,7 @@ const FRAME_KINDS: readonly string[] = [
   "FramePublished",
   "FrameSkipped",
   "FrameFlagged",
+  "FramesWanted",
   "ThumbnailStored",
 ];
 

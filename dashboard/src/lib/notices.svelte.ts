@@ -29,11 +29,14 @@ export function tell(text: string, bad = false): void {
   setTimeout(() => notices.dismiss(notice.id), SHOWN_MS);
 }
 
-/** Runs a change, and says what came of it. Never throws: a button has nobody to throw to. */
-export async function attempt(what: string, change: () => Promise<void>): Promise<void> {
+/**
+ * Runs a change, and says what came of it: in its own words where it returns some, in none where these are
+ * empty. Never throws: a button has nobody to throw to.
+ */
+export async function attempt(what: string, change: () => Promise<string | void>): Promise<void> {
   try {
-    await change();
-    tell(what);
+    const words = (await change()) ?? what;
+    if (words !== "") tell(words);
   } catch (cause) {
     const reason = cause instanceof Refusal ? [cause.message, cause.hint].filter(Boolean).join(". ") : String(cause);
     tell(`${what}: not done, ${reason}`, true);

@@ -3,7 +3,7 @@
 // carries what identifies its content: the browser may keep it, and never shows the old picture.
 import type { Frame } from "./types";
 
-export function thumbnailOf(frame: Frame): string | undefined {
+export function thumbnailOf(frame: Pick<Frame, "thumbnail" | "hash" | "rendered_at">): string | undefined {
   if (frame.thumbnail === undefined) return undefined;
   return `${frame.thumbnail}?v=${encodeURIComponent(frame.hash?.slice(0, 12) ?? frame.rendered_at)}`;
 }

@@ -99,6 +99,24 @@ export interface Frame {
   flags?: string[];
 }
 
+/** A shot to be played: thumbnails in the order of their numbers. */
+export interface Flipbook {
+  shot: string;
+  name: string;
+  frame_rate: number;
+  video: string;
+  frames: { number: number; name: string; thumbnail?: string; hash: string; rendered_at: string; flags: string[] }[];
+}
+
+/** What a look at the files of frames came to. */
+export interface Verification {
+  state: "running" | "done";
+  looked_at: number;
+  of: number;
+  unseen: number;
+  flawed: number;
+}
+
 export interface Worker {
   id: string;
   name: string;

@@ -10,6 +10,7 @@ import { chromium } from "playwright-core";
 import { LAUNCH } from "./browser.mjs";
 import { check, conclude, failures, part, same, skip } from "./checks.mjs";
 import { Farm, FRAMES, freePort, makeScene, Process, renderJob, runs, TASKS } from "./farm.mjs";
+import { badFrames } from "./frames.mjs";
 import { setUpInTheBrowser } from "./setup.mjs";
 import { theirOwnTests } from "./units.mjs";
 import { View } from "./view.mjs";
@@ -146,8 +147,10 @@ async function wholeFarm() {
     await view.page.locator('[data-testid="worker-row"][data-status="awake"]').waitFor();
     await view.page.getByRole("link", { name: "Jobs" }).click();
   });
-  if (rendering) await watchAJob(farm, view);
-  else skip("watching a job render", "Blender is not on this machine");
+  if (rendering) {
+    await watchAJob(farm, view);
+    await badFrames(view, join(temporary, "renders"));
+  } else skip("watching a job render", "Blender is not on this machine");
   await changeThings(farm, view);
   await noReloadNoError(view);
   await up.stop();

@@ -53,7 +53,7 @@ describe("a single event", () => {
     // Protects the frame grid from missing a frame, and the Manager from needless reads.
     const reading = EVENT_KINDS.filter((kind) => fold(event(kind, { job: "j", task: "t" })).staleFrames);
     expect(reading.sort()).toEqual(
-      ["FrameFlagged", "FramePublished", "FrameRendered", "FrameSkipped", "ThumbnailStored"].sort(),
+      ["FrameFlagged", "FramePublished", "FrameRendered", "FrameSkipped", "FramesWanted", "ThumbnailStored"].sort(),
     );
   });
 

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fs};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
-use tablao_jobtypes::{CompiledJob, Error, JobTypes, Options, SubmittedJob};
+use tablao_jobtypes::{Command, CompiledJob, CompiledTask, Error, JobTypes, Options, SubmittedJob};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -117,4 +117,59 @@ pub fn probe(body: &str) -> Value {
 /// The text of the error a body ends with.
 pub fn failure(body: &str) -> String {
     compile_body(body).unwrap_err().to_string()
+}
+
+/// Compiles a job of this type.
+pub fn compiled(types: &JobTypes, job_type: &str, settings: Value) -> Result<CompiledJob, Error> {
+    types.compile(job(job_type, settings))
+}
+
+/// Settings with some changed.
+pub fn changed(mut settings: Value, changes: Value) -> Value {
+    for (key, value) in changes.as_object().unwrap() {
+        settings[key] = value.clone();
+    }
+    settings
+}
+
+/// Names of all tasks in order.
+pub fn names(job: &CompiledJob) -> Vec<&str> {
+    job.tasks.iter().map(|task| task.name.as_str()).collect()
+}
+
+/// The task of this name.
+pub fn task<'a>(job: &'a CompiledJob, name: &str) -> &'a CompiledTask {
+    let found = job.tasks.iter().find(|task| task.name == name);
+    found.unwrap_or_else(|| panic!("no task {name} in {:?}", names(job)))
+}
+
+/// Names of the tasks that it waits for.
+pub fn parents<'a>(job: &'a CompiledJob, name: &str) -> Vec<&'a str> {
+    let parents = task(job, name).depends_on.iter();
+    parents
+        .map(|parent| job.tasks[*parent].name.as_str())
+        .collect()
+}
+
+/// Its first command.
+pub fn command(job: &CompiledJob, name: &str) -> Command {
+    task(job, name).commands().remove(0)
+}
+
+/// The words of a command line.
+pub fn arguments(command: &Command) -> Vec<String> {
+    let listed = command.parameters["args"].as_array().unwrap().iter();
+    listed
+        .map(|word| {
+            word.as_str()
+                .map_or_else(|| word.to_string(), str::to_owned)
+        })
+        .collect()
+}
+
+/// The word after this one.
+pub fn after(command: &Command, flag: &str) -> String {
+    let words = arguments(command);
+    let at = words.iter().position(|word| word == flag);
+    words[at.unwrap_or_else(|| panic!("no {flag} in {words:?}")) + 1].clone()
 }

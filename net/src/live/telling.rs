@@ -92,6 +92,10 @@ impl Telling {
                 let change = (facts.from, facts.to);
                 self.tasks(model, interest, facts.job, &facts.ranges, change);
             }
+            // Some tasks went and others came: whoever shows them has to read them anew.
+            Event::JobRegenerated(facts) => {
+                self.jobs.insert(facts.job, true);
+            }
             Event::AttemptAssigned(facts) => {
                 let change = (facts.from, TaskStatus::Active);
                 self.task(model, interest, facts.job, facts.task, change);
@@ -163,6 +167,8 @@ impl Telling {
             | Event::WorkerBlocked(_)
             | Event::WorkerUnblocked(_)
             | Event::FailuresCleared(_)
+            | Event::OutputsDiscarded(_)
+            | Event::TasksPrepared(_)
             | Event::TaskPriorityChanged(_) => {}
             // The task is active since it was handed out, and until its attempt has ended.
             Event::AttemptStarted(_)
@@ -172,6 +178,8 @@ impl Telling {
             Event::WorkerQuarantined(_) | Event::WorkerQuarantineLifted(_) => {}
             // The newest picture is told of when it is there to be fetched.
             Event::FramePublished(_) | Event::FrameSkipped(_) | Event::ThumbnailStored(_) => {}
+            // Flamenco knows nothing of what is wrong with a frame.
+            Event::FrameFlagged(_) | Event::FramesWanted(_) | Event::FramesVerified(_) => {}
             // A worker that made itself known signs on next; a schedule shows when it is applied.
             Event::WorkerRegistered(_) | Event::WorkerScheduleSet(_) => {}
             // Between Managers, and about journals.

@@ -6,4 +6,5 @@ mod checkpoints;
 mod fold;
 mod histories;
 mod naive;
+mod regenerate;
 mod rows;

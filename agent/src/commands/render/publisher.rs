@@ -15,7 +15,9 @@ use tablao_pictures::blender_lines as lines;
 
 use crate::blender::naming;
 use crate::commands::{Context, Ending};
+use crate::frames::blend_hash::BlendHash;
 use crate::frames::publish::{self, Content, Named};
+use crate::frames::renew;
 use crate::frames::staging::Staging;
 use crate::outbox::{Entry, Publishing, Seq};
 use crate::wire::FrameReport;
@@ -62,6 +64,7 @@ pub(super) struct Publisher<'a> {
     staging: &'a Staging,
     outputs: &'a [Option<Output>],
     version: Option<String>,
+    blend: BlendHash,
     /// When the frame being rendered began, for a Blender that does not tell its time.
     frame_began: Instant,
     /// Intents whose outcome is not yet durable in a report.
@@ -73,12 +76,14 @@ impl<'a> Publisher<'a> {
         context: &'a Context,
         staging: &'a Staging,
         outputs: &'a [Option<Output>],
+        blend: BlendHash,
     ) -> Self {
         Self {
             context,
             staging,
             outputs,
             version: None,
+            blend,
             frame_began: Instant::now(),
             intents: Vec::new(),
         }
@@ -88,8 +93,8 @@ impl<'a> Publisher<'a> {
     pub(super) async fn run(
         mut self,
         mut inbox: UnboundedReceiver<Event>,
-    ) -> Result<(Accounted, Self), Ending> {
-        let mut accounted = Accounted::default();
+        accounted: &mut Accounted,
+    ) -> Result<Self, Ending> {
         let mut saved: Vec<SavedFile> = Vec::new();
         // A frame counted without its `Time:` line must not be counted again by it.
         let mut time_line_due = false;
@@ -100,7 +105,7 @@ impl<'a> Publisher<'a> {
                 match tokio::time::timeout(TIME_LINE_WAIT, inbox.recv()).await {
                     Ok(event) => event,
                     Err(_) => {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                         time_line_due = true;
                         continue;
                     }
@@ -112,15 +117,14 @@ impl<'a> Publisher<'a> {
                         .last()
                         .is_some_and(|last| self.frame_of(&last.path) != self.frame_of(&path));
                     if next_frame {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                     }
                     time_line_due = false;
                     saved.push(SavedFile { path, status });
                 }
                 Some(Event::FrameDone { render_ms }) => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, Some(render_ms), &mut accounted)
-                            .await?;
+                        self.group(&mut saved, Some(render_ms), accounted).await?;
                     } else if !time_line_due {
                         self.context.reporter.step();
                     }
@@ -133,9 +137,9 @@ impl<'a> Publisher<'a> {
                 Some(Event::Version(version)) => self.version = Some(version),
                 None => {
                     if !saved.is_empty() {
-                        self.group(&mut saved, None, &mut accounted).await?;
+                        self.group(&mut saved, None, accounted).await?;
                     }
-                    return Ok((accounted, self));
+                    return Ok(self);
                 }
             }
         }
@@ -225,6 +229,7 @@ impl<'a> Publisher<'a> {
         let number = recognised.as_ref().map(|known| known.frame);
         let number = number.or(file.status.frame);
         let mut report = self.report_of(&place, &content, file, render_ms);
+        report.blend_hash = self.blend.get().await;
         report.number = number.unwrap_or(0);
         report.view = recognised.map(|known| known.view).unwrap_or_default();
         report.outcome = "published".into();
@@ -236,28 +241,43 @@ impl<'a> Publisher<'a> {
             report: report.clone(),
         });
         let outbox = self.context.reporter.outbox();
-        self.intents.push(outbox.put(intent).await?);
+        if self.context.reporter.tells_frames() {
+            self.intents.push(outbox.put(intent).await?);
+        }
         // The last look at the fence: after this line the frame is ours to publish.
-        self.context.go_on()?;
+        self.context.is_ours().await?;
         let (target, overwrite) = (place.clone(), self.context.assignment.overwrite);
+        let makes_way = number.and_then(|number| renew::hash_of(&self.context.assignment, number));
         let named = blocking(move || {
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            publish::give_name(&path, &target, overwrite)
+            let aside = match makes_way {
+                Some(hash) => renew::set_aside(&target, &hash)?,
+                None => None,
+            };
+            let named = publish::give_name(&path, &target, overwrite)?;
+            Ok::<_, std::io::Error>((named, aside))
         })
         .await;
+        if let Ok((_, Some(aside))) = &named {
+            self.context.reporter.log(&format!(
+                "tablao: the former {} is kept as {}",
+                place.display(),
+                aside.display()
+            ));
+        }
         match named {
             Err(error) => {
                 self.problem(accounted, &place, &error);
                 return Ok(None);
             }
-            Ok(Named::Published { note }) => {
+            Ok((Named::Published { note }, _)) => {
                 if let Some(note) = note {
                     self.context.reporter.log(&note);
                 }
             }
-            Ok(Named::Taken) => self.keep_existing(&place, &mut report).await,
+            Ok((Named::Taken, _)) => self.keep_existing(&place, &mut report).await,
         }
         match number {
             Some(number) => {

@@ -5,7 +5,7 @@ use tablao_core::{
     AttemptId, Farm, Request, Timestamp, WorkerId, WorkerStatus,
     detail::WorkerDetail,
     entity::{Attempt, FrameKey, Policy, Protocol},
-    event::QuarantineCause,
+    event::{Finding, QuarantineCause, frame_flags},
 };
 
 use super::{WORKERS_MAX, Wishes};
@@ -254,6 +254,25 @@ impl Wishes {
             key,
             hash: [u8::from(self.random.one_in(2)); 32],
             file: "frame_thumbnail.jpg".to_owned(),
+        })
+    }
+
+    /// Somebody looked at a frame; now and then at one that has changed meanwhile.
+    pub(super) fn findings(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
+        let keys: Vec<FrameKey> = farm.frames().keys().collect();
+        let key = self.random.pick(&keys)?.clone();
+        let publications = farm.frames().get(&key)?.publications;
+        let finding = Finding {
+            key,
+            publications: publications + u32::from(self.random.one_in(5)),
+            maker: None,
+            flags: self.random.of(&[0, frame_flags::EMPTY, frame_flags::BLACK]),
+            seen: None,
+            words: "somebody looked".to_owned(),
+        };
+        Some(Request::FlagFrames {
+            findings: vec![finding],
+            verified: None,
         })
     }
 }

@@ -67,6 +67,7 @@ impl NaiveFarm {
             percent: wish.percent,
             tries: wish.tries,
             announced: wish.announced,
+            generation: 1,
             begins: wish.begins,
             status: JobStatus::UnderConstruction,
             held_by: Vec::new(),
@@ -74,14 +75,19 @@ impl NaiveFarm {
             barred: Vec::new(),
             barred_at: Vec::new(),
         });
-        self.put_tasks(id, tasks);
+        self.put_tasks(id, tasks, 1, false);
         if whole {
             self.begin(id);
         }
         Ok(Said::Job(id))
     }
 
-    fn check_tasks(&self, announced: usize, there: usize, tasks: &[WishedTask]) -> Result<(), No> {
+    pub(super) fn check_tasks(
+        &self,
+        announced: usize,
+        there: usize,
+        tasks: &[WishedTask],
+    ) -> Result<(), No> {
         let too_many = there + tasks.len() > announced;
         let wrong_need = tasks.iter().enumerate().any(|(n, task)| {
             (task.needs.iter())
@@ -96,13 +102,21 @@ impl NaiveFarm {
         Ok(())
     }
 
-    fn put_tasks(&mut self, job: JobId, tasks: Vec<WishedTask>) {
+    pub(super) fn put_tasks(
+        &mut self,
+        job: JobId,
+        tasks: Vec<WishedTask>,
+        generation: u32,
+        gone: bool,
+    ) {
         for wish in tasks {
-            let number = u32::try_from(self.tasks_of(job).count()).expect("tests use few tasks");
+            let number = u32::try_from(self.ever_of(job).count()).expect("tests use few tasks");
             self.tasks.push(NaiveTask {
                 id: wish.id,
                 job,
                 number,
+                gone,
+                generation,
                 task_type: wish.task_type,
                 priority: wish.priority,
                 needs: wish.needs,
@@ -136,7 +150,7 @@ impl NaiveFarm {
     pub(crate) fn more_tasks(&mut self, id: JobId, tasks: Vec<WishedTask>) -> Answer {
         let announced = self.is_being_built(id)?.announced;
         self.check_tasks(announced, self.tasks_of(id).count(), &tasks)?;
-        self.put_tasks(id, tasks);
+        self.put_tasks(id, tasks, 1, false);
         Ok(Said::Done)
     }
 
@@ -162,7 +176,7 @@ impl NaiveFarm {
         if now == wanted {
             return Ok(Said::Done);
         }
-        let is_whole = job.announced == self.tasks_of(id).count();
+        let is_whole = self.is_whole(id);
         let sources: &[J] = match wanted {
             J::Canceled | J::CancelRequested => &[
                 J::Queued,
@@ -243,7 +257,7 @@ impl NaiveFarm {
 
     /// Everything that is not completed runs again, or everything if all was; nobody's
     /// failures are held against anybody.
-    fn run_job_again(&mut self, id: JobId, completed_ones_too: bool) {
+    pub(super) fn run_job_again(&mut self, id: JobId, completed_ones_too: bool) {
         for task in self.tasks_of_mut(id) {
             task.failed_by.clear();
             let again = match task.status {
@@ -318,6 +332,9 @@ impl NaiveFarm {
         use TaskStatus as T;
         let task = self.task(id).ok_or(No::SuchTask)?;
         let (now, job) = (task.status, task.job);
+        if task.gone {
+            return Err(No::ItIsGone);
+        }
         if now == wanted {
             return Ok(Said::Done);
         }
@@ -349,8 +366,7 @@ impl NaiveFarm {
                 task.steps = 0;
                 task.failed_by.clear();
                 // One task runs again, so its job does, and the rest of the job stays as it is.
-                let whole =
-                    self.job(job).map(|job| job.announced) == Some(self.tasks_of(job).count());
+                let whole = self.is_whole(job);
                 let job = self.job_mut(job);
                 let over = matches!(
                     job.status,

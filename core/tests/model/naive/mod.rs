@@ -7,6 +7,7 @@
 //! It is slow on purpose, and nothing in it is kept up to date that could be counted instead.
 
 mod jobs;
+mod regenerate;
 mod runs;
 mod workers;
 
@@ -47,6 +48,9 @@ pub(crate) enum No {
     ItCannotGoYet,
     ItCannotRestart,
     PriorityIsOff,
+    ItCannotBeRegenerated,
+    SomebodyWasFirst,
+    ItIsGone,
 }
 
 pub(crate) type Answer = Result<Said, No>;
@@ -54,6 +58,7 @@ pub(crate) type Answer = Result<Said, No>;
 /// Milliseconds since the test began.
 pub(crate) type Moment = u64;
 
+#[derive(Clone)]
 pub(crate) struct NaiveFarm {
     pub(crate) now: Moment,
     pub(crate) jobs: Vec<NaiveJob>,
@@ -96,6 +101,7 @@ pub(crate) struct NaiveJob {
     pub(crate) percent: Option<usize>,
     pub(crate) tries: Option<usize>,
     pub(crate) announced: usize,
+    pub(crate) generation: u32,
     pub(crate) begins: JobStatus,
     pub(crate) status: JobStatus,
     /// Names of what holds it.
@@ -113,6 +119,9 @@ pub(crate) struct NaiveTask {
     pub(crate) job: JobId,
     /// Its place in the job.
     pub(crate) number: u32,
+    /// Not the job's any more, or not yet.
+    pub(crate) gone: bool,
+    pub(crate) generation: u32,
     pub(crate) task_type: String,
     pub(crate) priority: i32,
     pub(crate) needs: Vec<u32>,
@@ -148,6 +157,7 @@ pub(crate) enum StopReason {
     JobEnds,
     TaskIsCanceled,
     TaskShallRunAnew,
+    TaskIsGone,
 }
 
 #[derive(Clone, Debug)]
@@ -223,12 +233,22 @@ impl NaiveFarm {
             .expect("the worker was looked up before")
     }
 
-    pub(crate) fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &NaiveTask> {
+    /// All tasks that a job ever had.
+    fn ever_of(&self, job: JobId) -> impl Iterator<Item = &NaiveTask> {
         self.tasks.iter().filter(move |task| task.job == job)
     }
 
+    pub(crate) fn tasks_of(&self, job: JobId) -> impl Iterator<Item = &NaiveTask> {
+        self.ever_of(job).filter(|task| !task.gone)
+    }
+
     fn tasks_of_mut(&mut self, job: JobId) -> impl Iterator<Item = &mut NaiveTask> {
-        self.tasks.iter_mut().filter(move |task| task.job == job)
+        (self.tasks.iter_mut()).filter(move |task| task.job == job && !task.gone)
+    }
+
+    fn is_whole(&self, job: JobId) -> bool {
+        let announced = self.job(job).map_or(0, |job| job.announced);
+        self.ever_of(job).count() >= announced
     }
 
     pub(crate) fn how_many(&self, job: JobId, status: TaskStatus) -> usize {
@@ -238,7 +258,7 @@ impl NaiveFarm {
     }
 
     pub(crate) fn running(&self, job: JobId) -> usize {
-        self.tasks_of(job).filter(|task| task.run.is_some()).count()
+        self.ever_of(job).filter(|task| task.run.is_some()).count()
     }
 
     /// The tasks that a worker runs, the one it got first first.

@@ -45,6 +45,7 @@ impl NaiveFarm {
         let the_job_runs = (job.status == JobStatus::Queued || job.status == JobStatus::Active)
             && job.held_by.is_empty()
             && !job.to_be_deleted
+            && !(self.ever_of(job.id)).any(|other| other.gone && other.run.is_some())
             && job.not_before.is_none_or(|moment| moment <= self.now)
             && job.at_most.is_none_or(|most| self.running(job.id) < most)
             && job.after.iter().all(|other| {
@@ -55,7 +56,11 @@ impl NaiveFarm {
             && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
             && !task.failed_by.contains(&worker.id)
             && !job.barred.contains(&(worker.id, task.task_type.clone()));
-        the_job_runs && the_worker_may && Self::waits(task.status) && self.needs_are_met(task)
+        !task.gone
+            && the_job_runs
+            && the_worker_may
+            && Self::waits(task.status)
+            && self.needs_are_met(task)
     }
 
     /// `label` is what the farm under test calls the run, if this starts one.
@@ -73,6 +78,7 @@ impl NaiveFarm {
         }
         // What it gives back by asking is not among what it can get by the same question.
         let best = self.startable(&worker).first().map(|task| task.id);
+        let held = self.held_for(&worker);
         let mut busy = 0;
         for (_, task) in self.runs_of(id) {
             let run = self.task(task).and_then(|task| task.run.clone());
@@ -88,8 +94,20 @@ impl NaiveFarm {
                 return Ok(Said::Run(task));
             }
         }
-        let Some(best) = best.filter(|_| worker.sick.is_none()) else {
+        if worker.sick.is_some() {
             return Ok(Said::Nothing);
+        }
+        let best = match best {
+            Some(best) => best,
+            // It has nothing to do, and somebody has more than it can begin.
+            None if busy == 0 => match held {
+                Some(held) => {
+                    self.give_back(held);
+                    held
+                }
+                None => return Ok(Said::Nothing),
+            },
+            None => return Ok(Said::Nothing),
         };
         let rules = self.rules.clone();
         let task = self.task_mut(best);
@@ -111,6 +129,44 @@ impl NaiveFarm {
         let job = task.job;
         self.job_mut(job).status = JobStatus::Active;
         Ok(Said::Run(best))
+    }
+
+    /// Whether a run has not begun while another one of its worker has.
+    fn waits_behind(&self, run: &Run) -> bool {
+        let others = self.tasks.iter().filter_map(|task| task.run.as_ref());
+        let mut begun = others
+            .filter(|other| other.worker == run.worker)
+            .filter(|other| other.begun && other.told_to_stop.is_none());
+        !run.begun && run.told_to_stop.is_none() && begun.next().is_some()
+    }
+
+    /// The task that a worker may take away from one that has not come to it, the oldest run first.
+    pub(crate) fn held_for(&self, worker: &NaiveWorker) -> Option<TaskId> {
+        let mut held: Vec<(AttemptId, &NaiveTask)> = (self.tasks.iter())
+            .filter_map(|task| Some((task.run.as_ref()?, task)))
+            .filter(|(run, _)| self.waits_behind(run))
+            .map(|(run, task)| (run.id, task))
+            .collect();
+        held.sort_unstable_by_key(|(run, _)| *run);
+        let found = held.into_iter().find(|(_, task)| {
+            let mut waiting = (*task).clone();
+            waiting.status = TaskStatus::Queued;
+            // Its place in the job is free once it is given back.
+            let mut without = self.clone();
+            without.task_mut(task.id).run = None;
+            without.may_start(worker, &waiting)
+        });
+        found.map(|(_, task)| task.id)
+    }
+
+    /// A worker that is to do something else gives back what it has not come to.
+    pub(crate) fn return_held(&mut self, worker: WorkerId) {
+        for (_, task) in self.runs_of(worker) {
+            let run = self.task(task).and_then(|task| task.run.clone());
+            if run.is_some_and(|run| self.waits_behind(&run)) {
+                self.give_back(task);
+            }
+        }
     }
 
     pub(crate) fn hear(&mut self, word: &Word) -> Answer {
@@ -181,6 +237,7 @@ impl NaiveFarm {
         let canceled =
             task.run.and_then(|run| run.told_to_stop) == Some(StopReason::TaskIsCanceled);
         let to = match job {
+            _ if task.gone => TaskStatus::Canceled,
             JobStatus::CancelRequested | JobStatus::Canceled | JobStatus::Failed => {
                 TaskStatus::Canceled
             }

@@ -96,6 +96,9 @@ impl NaiveFarm {
         self.worker(id)?;
         let worker = self.worker_mut(id);
         worker.asked = (worker.status != Some(status)).then_some(status);
+        if worker.asked.is_some() {
+            self.return_held(id);
+        }
         Ok(Said::Done)
     }
 
@@ -117,6 +120,9 @@ impl NaiveFarm {
             if !leaves && worker.asked != Some(*status) {
                 let is_so = worker.status == Some(*status) && !signing_on;
                 worker.asked = (!is_so).then_some(*status);
+                if worker.asked.is_some() {
+                    self.return_held(*id);
+                }
             }
         }
         Ok(Said::Done)

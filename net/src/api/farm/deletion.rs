@@ -3,39 +3,17 @@
 //! a deletion cannot be taken back.
 
 use axum::{extract::State, http::StatusCode};
-use tablao_core::{JobId, Refusal, Request};
+use tablao_core::{JobId, Request};
 
 use super::{
-    jobs::unknown_job,
-    problem::{Problem, ProblemBody, ProblemKind},
+    changing::{engine, refused},
+    problem::{Problem, ProblemBody},
     request::Id,
 };
-use crate::{
-    api::actor::Sender,
-    deletion,
-    engine::{Ask, Engine},
-    node::SharedNode,
-};
-
-/// Jobs are changed at the Manager that runs them.
-fn engine(node: &SharedNode, job: JobId) -> Result<&Engine, Problem> {
-    let view = node.site_of_job(job).ok_or_else(|| unknown_job(job))?;
-    let own = (node.site.as_ref()).filter(|engine| engine.view().manager == view.manager);
-    own.ok_or_else(|| {
-        let detail = format!("job {job} is run by Manager {}", view.manager);
-        Problem::new(ProblemKind::JobElsewhere, detail)
-    })
-}
+use crate::{api::actor::Sender, deletion, engine::Ask, node::SharedNode};
 
 fn ask(sender: Sender, request: Request) -> Ask {
     Ask::new(request, sender.actor, sender.asker)
-}
-
-fn refused(refusal: &Refusal) -> Problem {
-    match refusal {
-        Refusal::UnknownJob { job } => unknown_job(*job),
-        other => Problem::new(ProblemKind::NotNow, other.to_string()),
-    }
 }
 
 /// Takes a job's mark for deletion back. It stays as the deletion left it: what ran was canceled.

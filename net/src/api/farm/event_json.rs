@@ -113,6 +113,13 @@ impl Concerns {
                 let tasks = (count > 0).then_some((facts.first_number, last));
                 Self::tasks(facts.job, tasks.into_iter().collect())
             }
+            // Not the job's yet; `JobRegenerated` names those that come and those that go.
+            Event::TasksPrepared(facts) => Self::job(facts.job),
+            Event::JobRegenerated(facts) => {
+                let ranges = [&facts.retired[..], &facts.added].concat();
+                Self::tasks(facts.job, ranges)
+            }
+            Event::OutputsDiscarded(facts) => Self::tasks(facts.job, facts.ranges.clone()),
             Event::JobReady(facts) => Self::job(facts.job),
             Event::JobAbandoned(facts) => Self::job(facts.job),
             Event::JobImported(facts) => Self::job(facts.job),
@@ -152,6 +159,21 @@ impl Concerns {
             Event::FramePublished(facts) => Self::attempt(facts.job, facts.task, facts.attempt),
             Event::FrameSkipped(facts) => Self::attempt(facts.job, facts.task, facts.attempt),
             Event::ThumbnailStored(facts) => Self::job(facts.job),
+            Event::FrameFlagged(facts) => Self {
+                task: Some(facts.task),
+                ..Self::job(facts.job)
+            },
+            Event::FramesWanted(facts) => {
+                let tasks = facts.frames.iter().map(|frame| (frame.task, frame.task));
+                let mut tasks: Vec<(u32, u32)> = tasks.collect();
+                tasks.sort_unstable();
+                tasks.dedup();
+                Self::tasks(facts.job, tasks)
+            }
+            Event::FramesVerified(facts) => Self {
+                job: facts.job,
+                ..Self::default()
+            },
             Event::WorkerBlocked(facts) => Self {
                 worker: Some(facts.worker),
                 ..Self::job(facts.job)
@@ -331,6 +353,10 @@ fn shape(event: &Event, data: &mut Map<String, Value>) {
         }
         // A chunk may hold thousands of tasks; what they are is read from the job's tasks.
         Event::TasksAdded(facts) => {
+            data.remove("tasks");
+            data.insert("count".to_owned(), json!(facts.tasks.len()));
+        }
+        Event::TasksPrepared(facts) => {
             data.remove("tasks");
             data.insert("count".to_owned(), json!(facts.tasks.len()));
         }

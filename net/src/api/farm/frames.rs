@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     asked::{Asked, AtQuery},
+    filter::{Filter, Given, MetaQuery, Narrowed},
     named::{Named, thumbnail},
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
@@ -65,11 +66,17 @@ pub(super) struct Frame {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     blender_version: String,
+    /// BLAKE3 of the blend file that it was rendered from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    blend_hash: Option<String>,
     /// Address of its thumbnail.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     thumbnail: Option<String>,
-    /// `unfenced`: left where a script put it. `found`: the file was there before.
+    /// `unfenced`: left where a script put it. `found`: the file was there before. What is wrong
+    /// with it: `missing`, `empty`, `truncated`, `black`, `changed`, `wrong_size`. `wanted`: it is
+    /// to be rendered anew.
     flags: Vec<&'static str>,
 }
 
@@ -88,6 +95,7 @@ impl Frame {
         let key = &row.key;
         let unfenced = (row.flags & frame_flags::UNFENCED != 0).then_some("unfenced");
         let found = row.found.then_some("found");
+        let wanted = row.wanted.then_some("wanted");
         Self {
             id: frame_id(key),
             job: row.job.to_string(),
@@ -108,7 +116,13 @@ impl Frame {
             peak_memory_bytes: row.peak_memory_bytes,
             blender_version: row.detail.blender_version.clone(),
             thumbnail: thumbnail(row),
-            flags: unfenced.into_iter().chain(found).collect(),
+            blend_hash: (row.detail.blend_hash)
+                .map(|hash| blake3::Hash::from_bytes(hash).to_string()),
+            flags: (unfenced.into_iter())
+                .chain(found)
+                .chain(frame_flags::names(row.flaws))
+                .chain(wanted)
+                .collect(),
         }
     }
 }
@@ -129,10 +143,29 @@ pub(super) enum Order {
 pub(super) struct FramesQuery {
     /// Published last by this job.
     job: Option<String>,
-    /// Of this shot.
+    /// Of this shot, by id or name.
     shot: Option<String>,
     /// Published last by this task.
     task: Option<String>,
+    /// With one of these flags, separated by commas; `any`: with something wrong.
+    flag: Option<String>,
+    /// Name of the job type.
+    #[serde(rename = "type")]
+    job_type: Option<String>,
+    /// Part of the frame's name, in upper or lower case.
+    name: Option<String>,
+    /// Name of the job's user.
+    user: Option<String>,
+    /// Name of the job's project.
+    project: Option<String>,
+    /// Id or name of the job's worker tag.
+    tag: Option<String>,
+    /// Id or name of the worker that rendered it.
+    worker: Option<String>,
+    /// Published at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Published before this time, RFC 3339.
+    until: Option<String>,
     /// `shot` (by shot and number, if not said) or `newest` (last published first).
     order: Option<Order>,
     /// Items on a page, 1 to 1000; 100 if not said.
@@ -149,32 +182,108 @@ fn id_of<T: std::str::FromStr>(name: &str, text: Option<&str>) -> Result<Option<
 
 /// Which frames are wanted.
 #[derive(Default)]
-struct Filter {
+struct Wish {
     job: Option<JobId>,
     shot: Option<ShotId>,
     task: Option<TaskId>,
+    flag: Option<Flags>,
+    narrow: Option<Filter>,
 }
 
-impl Filter {
-    /// The frames of one site, by shot and number, through the narrowest index there is.
-    fn frames<'a>(&self, model: &'a ReadModel) -> Box<dyn Iterator<Item = FrameRow> + 'a> {
-        let Self { job, shot, task } = *self;
+/// Flags of which a frame is to have one.
+#[derive(Clone, Copy)]
+struct Flags {
+    flaws: u16,
+    unfenced: bool,
+    found: bool,
+    wanted: bool,
+}
+
+impl Flags {
+    fn of(text: &str) -> Result<Self, Problem> {
+        let mut flags = Self {
+            flaws: 0,
+            unfenced: false,
+            found: false,
+            wanted: false,
+        };
+        for name in text.split(',') {
+            match (name, frame_flags::of_name(name)) {
+                (_, Some(flaw)) => flags.flaws |= flaw,
+                ("any", _) => flags.flaws |= frame_flags::FLAWS,
+                ("unfenced", _) => flags.unfenced = true,
+                ("found", _) => flags.found = true,
+                ("wanted", _) => flags.wanted = true,
+                _ => {
+                    let detail = format!("flag: there is no flag {name:?}");
+                    return Err(Problem::new(ProblemKind::BadQuery, detail));
+                }
+            }
+        }
+        Ok(flags)
+    }
+
+    fn are_on(self, row: &FrameRow) -> bool {
+        row.flaws & self.flaws != 0
+            || self.unfenced && row.flags & frame_flags::UNFENCED != 0
+            || self.found && row.found
+            || self.wanted && row.wanted
+    }
+}
+
+impl Wish {
+    /// The frames of one site through the narrowest index there is, and whether they are in
+    /// order of shot and number.
+    fn found<'a>(
+        &'a self,
+        model: &'a ReadModel,
+    ) -> (Box<dyn Iterator<Item = FrameRow> + 'a>, bool) {
+        let Self {
+            job,
+            shot,
+            task,
+            flag,
+            ..
+        } = *self;
         let job_of_task =
             task.and_then(|task| model.task(task).map(|view| view.job.state.facts.job));
-        let frames: Box<dyn Iterator<Item = FrameRow> + 'a> = match (job.or(job_of_task), shot) {
-            (Some(job), _) => Box::new(model.frames_of_job(job)),
-            (None, Some(shot)) => Box::new(model.frames_of_shot(shot)),
-            (None, None) => Box::new(model.frames()),
-        };
-        Box::new(frames.filter(move |row| {
+        let jobs = self.narrow.as_ref().and_then(|filter| filter.jobs(model));
+        let frames: (Box<dyn Iterator<Item = FrameRow> + 'a>, bool) =
+            match (job.or(job_of_task), shot, &jobs) {
+                (Some(job), _, _) => (Box::new(model.frames_of_job(job)), true),
+                (None, Some(shot), _) => (Box::new(model.frames_of_shot(shot)), true),
+                (None, None, Some(jobs)) => {
+                    let jobs = jobs.clone().into_iter();
+                    (
+                        Box::new(jobs.flat_map(move |job| model.frames_of_job(job))),
+                        false,
+                    )
+                }
+                (None, None, None) => (Box::new(model.frames()), true),
+            };
+        let workers = self
+            .narrow
+            .as_ref()
+            .and_then(|filter| filter.workers(model));
+        let narrow = self.narrow.as_ref();
+        let rows = frames.0.filter(move |row| {
             job.is_none_or(|job| row.job == job)
                 && shot.is_none_or(|shot| row.key.shot == shot)
                 && task.is_none_or(|task| row.task == task)
-        }))
+                && flag.is_none_or(|flags| flags.are_on(row))
+                && jobs.as_ref().is_none_or(|jobs| jobs.contains(&row.job))
+                && (workers.as_ref()).is_none_or(|workers| workers.contains(&row.worker))
+                && narrow.is_none_or(|filter| {
+                    filter.moment(row.published) && filter.name(&row.detail.name)
+                })
+        });
+        (Box::new(rows), frames.1)
     }
 
     fn is_empty(&self) -> bool {
-        self.job.is_none() && self.shot.is_none() && self.task.is_none()
+        let ids =
+            self.job.is_none() && self.shot.is_none() && self.task.is_none() && self.flag.is_none();
+        ids && self.narrow.is_none()
     }
 }
 
@@ -183,7 +292,7 @@ type Place = (ShotId, i32, String, String, ManagerId);
 
 fn by_place(
     whole: &Whole<'_>,
-    filter: &Filter,
+    wish: &Wish,
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Json<Page<Frame>>, Problem> {
@@ -191,7 +300,8 @@ fn by_place(
     let mut rows = Vec::new();
     for site in &whole.sites {
         let model = &*site.model;
-        let placed = filter.frames(model).map(|row| {
+        let (found, in_order) = wish.found(model);
+        let placed = found.map(|row| {
             let FrameKey {
                 shot,
                 number,
@@ -200,7 +310,14 @@ fn by_place(
             } = row.key.clone();
             ((shot, number, output, view, site.manager), (model, row))
         });
-        rows.extend(wanted.take(placed));
+        if in_order {
+            rows.extend(wanted.take(placed));
+        } else {
+            // Job by job, each in order.
+            let mut placed: Vec<_> = placed.filter(|(key, _)| wanted.is_after(key)).collect();
+            placed.sort_by(|(one, _), (other, _)| one.cmp(other));
+            rows.extend(wanted.take(placed.into_iter()));
+        }
     }
     Ok(wanted.page(whole, rows, |(model, row)| Frame::new(model, &row)))
 }
@@ -210,7 +327,7 @@ type Moment = Reverse<(Timestamp, ManagerId, Lsn)>;
 
 fn newest(
     whole: &Whole<'_>,
-    filter: &Filter,
+    wish: &Wish,
     limit: Option<u32>,
     cursor: Option<&str>,
 ) -> Result<Json<Page<Frame>>, Problem> {
@@ -219,13 +336,13 @@ fn newest(
     for site in &whole.sites {
         let model = &*site.model;
         let key = |row: &FrameRow| Reverse((row.published, site.manager, row.position));
-        if filter.is_empty() {
+        if wish.is_empty() {
             // In publication order already; later pages have to be walked to.
             let count = wanted.after().map_or(wanted.limit() + 1, |_| usize::MAX);
             let all = model.newest_frames().take(count);
             rows.extend(wanted.take(all.map(|row| (key(&row), (model, row)))));
         } else {
-            let mut found: Vec<_> = (filter.frames(model))
+            let mut found: Vec<_> = (wish.found(model).0)
                 .map(|row| (key(&row), (model, row)))
                 .filter(|(key, _)| wanted.is_after(key))
                 .collect();
@@ -237,23 +354,39 @@ fn newest(
 }
 
 /// Published frames.
-#[utoipa::path(get, path = "/api/farm/v1/frames", tag = "frames", params(FramesQuery, AtQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/frames", tag = "frames", params(FramesQuery, MetaQuery, AtQuery), responses(
     (status = 200, description = "A page of frames", body = Page<Frame>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
-    Asked(query, seen): Asked<FramesQuery>,
+    Narrowed(query, meta, seen): Narrowed<FramesQuery>,
 ) -> Result<Json<Page<Frame>>, Problem> {
-    let filter = Filter {
+    let shot: Option<ShotId> = query.shot.as_deref().and_then(|shot| shot.parse().ok());
+    let given = Given {
+        kind: query.job_type.as_deref(),
+        name: query.name.as_deref(),
+        user: query.user.as_deref(),
+        project: query.project.as_deref(),
+        shot: query.shot.as_deref().filter(|_| shot.is_none()),
+        tag: query.tag.as_deref(),
+        worker: query.worker.as_deref(),
+        since: query.since.as_deref(),
+        until: query.until.as_deref(),
+        status: None,
+    };
+    let narrow = Filter::new(&given, meta, std::iter::empty())?;
+    let wish = Wish {
         job: id_of("job", query.job.as_deref())?,
-        shot: id_of("shot", query.shot.as_deref())?,
+        shot,
         task: id_of("task", query.task.as_deref())?,
+        flag: query.flag.as_deref().map(Flags::of).transpose()?,
+        narrow: narrow.asks_for_anything().then_some(narrow),
     };
     let cursor = query.cursor.as_deref();
     let whole = seen.read();
     match query.order.unwrap_or(Order::Shot) {
-        Order::Shot => by_place(&whole, &filter, query.limit, cursor),
-        Order::Newest => newest(&whole, &filter, query.limit, cursor),
+        Order::Shot => by_place(&whole, &wish, query.limit, cursor),
+        Order::Newest => newest(&whole, &wish, query.limit, cursor),
     }
 }
 
@@ -284,9 +417,9 @@ pub(super) async fn of_shot(
         let detail = format!("no shot has the id {shot}");
         return Err(Problem::new(ProblemKind::UnknownShot, detail));
     }
-    let filter = Filter {
+    let wish = Wish {
         shot: Some(shot),
-        ..Filter::default()
+        ..Wish::default()
     };
-    by_place(&whole, &filter, query.limit, query.cursor.as_deref())
+    by_place(&whole, &wish, query.limit, query.cursor.as_deref())
 }

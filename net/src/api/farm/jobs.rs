@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     asked::{Asked, AtQuery},
     etag::tagged,
+    filter::{Filter, Given, Meta, MetaQuery, Narrowed},
     named::thumbnail,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
@@ -176,93 +177,69 @@ pub(super) struct JobsQuery {
     shot: Option<String>,
     /// Id or name of the worker tag.
     tag: Option<String>,
+    /// Id or name of a worker that ran some task of it last.
+    worker: Option<String>,
+    /// Submitted at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Submitted before this time, RFC 3339.
+    until: Option<String>,
     /// Items on a page, 1 to 1000; 100 if not said.
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,
 }
 
-/// Statuses from a list separated by commas.
-pub(super) fn statuses<S: std::str::FromStr<Err = tablao_core::status::UnknownStatus>>(
-    text: Option<&str>,
-    known: impl Iterator<Item = &'static str>,
-) -> Result<Option<Vec<S>>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let parsed: Result<Vec<S>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    parsed.map(Some).map_err(|error| {
-        let known: Vec<_> = known.collect();
-        let detail = format!("status: {error}; known are {}", known.join(", "));
-        Problem::new(ProblemKind::BadQuery, detail)
-    })
-}
-
-/// What the query asks for, ready to be compared with.
-struct Filter {
-    statuses: Option<Vec<JobStatus>>,
-    name: Option<String>,
-    query: JobsQuery,
-}
-
-impl Filter {
-    fn new(query: JobsQuery) -> Result<Self, Problem> {
-        let known = JobStatus::ALL.iter().map(|status| status.name());
-        Ok(Self {
-            statuses: statuses(query.status.as_deref(), known)?,
-            name: query.name.as_deref().map(str::to_lowercase),
-            query,
-        })
-    }
-
-    fn holds(&self, model: &ReadModel, entity: &JobEntity, row: &JobRow) -> bool {
-        let facts = &entity.state.facts;
-        let detail = &row.detail;
-        let is = |wanted: &Option<String>, text: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == text)
+impl JobsQuery {
+    fn filter(&self, meta: Meta) -> Result<Filter, Problem> {
+        let given = Given {
+            status: self.status.as_deref(),
+            kind: self.job_type.as_deref(),
+            name: self.name.as_deref(),
+            user: self.user.as_deref(),
+            project: self.project.as_deref(),
+            shot: self.shot.as_deref(),
+            tag: self.tag.as_deref(),
+            worker: self.worker.as_deref(),
+            since: self.since.as_deref(),
+            until: self.until.as_deref(),
         };
-        let status = entity.state.status;
-        self.statuses
-            .as_ref()
-            .is_none_or(|wanted| wanted.contains(&status))
-            && is(&self.query.job_type, &facts.job_type)
-            && is(&self.query.user, &detail.user)
-            && is(&self.query.project, &detail.project)
-            && (self.name.as_ref())
-                .is_none_or(|part| detail.name.to_lowercase().contains(part.as_str()))
-            && self.query.shot.as_ref().is_none_or(|wanted| {
-                *wanted == facts.shot.to_string()
-                    || model
-                        .shot(facts.shot)
-                        .is_some_and(|shot| shot.name == *wanted)
-            })
-            && self.query.tag.as_ref().is_none_or(|wanted| {
-                facts.tag.is_some_and(|tag| {
-                    *wanted == tag.to_string()
-                        || model.tag(tag).is_some_and(|tag| tag.name == *wanted)
-                })
-            })
+        let known = JobStatus::ALL.iter().map(|status| status.name());
+        Filter::new(&given, meta, known)
     }
 }
 
 /// Jobs, oldest first.
-#[utoipa::path(get, path = "/api/farm/v1/jobs", tag = "jobs", params(JobsQuery, AtQuery), responses(
+#[utoipa::path(get, path = "/api/farm/v1/jobs", tag = "jobs", params(JobsQuery, MetaQuery, AtQuery), responses(
     (status = 200, description = "A page of jobs, oldest first", body = Page<Job>),
     (status = 400, description = "A parameter is not understood", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list(Asked(query, seen): Asked<JobsQuery>) -> Result<Json<Page<Job>>, Problem> {
+pub(super) async fn list(
+    Narrowed(query, meta, seen): Narrowed<JobsQuery>,
+) -> Result<Json<Page<Job>>, Problem> {
     let wanted: Wanted<(Timestamp, JobId)> =
         Wanted::new("jobs", query.limit, query.cursor.as_deref())?;
-    let filter = Filter::new(query)?;
+    let filter = query.filter(meta)?;
     let whole = seen.read();
     let mut rows = Vec::new();
     for site in &whole.sites {
         let model = &*site.model;
         let jobs = model.farm().jobs();
+        let workers = filter.workers(model);
         let mut of_site: Vec<_> = model
             .jobs()
             .map(|row| ((row.created, row.id), row))
             .filter(|(key, _)| wanted.is_after(key))
             .filter_map(|(key, row)| Some((key, (model, jobs.get(&row.id)?, row))))
-            .filter(|(_, (model, entity, row))| filter.holds(model, entity, row))
+            .filter(|(_, (model, entity, row))| {
+                filter.status(entity.state.status.name())
+                    && filter.kind(&entity.state.facts.job_type)
+                    && filter.name(&row.detail.name)
+                    && filter.moment(row.created)
+                    && filter.of_job(model, entity, row)
+                    && (workers.as_ref()).is_none_or(|workers| {
+                        workers.iter().any(|worker| model.ran_last(row.id, *worker))
+                    })
+            })
             .collect();
         // Order of acceptance is nearly, but not always, order of submission.
         of_site.sort_by_key(|(key, _)| *key);

@@ -6,12 +6,15 @@
 
 mod asked;
 mod attempts;
+mod changing;
 mod deletion;
 mod doctor;
 mod etag;
 mod event_json;
 mod events;
 pub(crate) mod feed;
+mod filter;
+mod frame_care;
 mod frames;
 mod jobs;
 mod logs;
@@ -19,9 +22,12 @@ mod managers;
 mod named;
 mod openapi;
 mod page;
+mod preview;
 mod problem;
 mod quarantine;
+mod regenerate;
 mod request;
+mod requeue;
 mod shots;
 mod state;
 mod tasks;

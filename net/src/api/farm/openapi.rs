@@ -9,8 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, doctor, events, frames, jobs, logs, managers, quarantine, shots, state,
-    tasks, worker, workers,
+    attempts, deletion, doctor, events, frame_care, frames, jobs, logs, managers, preview,
+    quarantine, regenerate, requeue, shots, state, tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
@@ -30,6 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(jobs::show))
         .routes(routes!(deletion::restore))
         .routes(routes!(deletion::purge))
+        .routes(routes!(regenerate::regenerate))
+        .routes(routes!(requeue::of_job))
+        .routes(routes!(requeue::of_task))
         .routes(routes!(tasks::of_job))
         .routes(routes!(tasks::show))
         .routes(routes!(attempts::of_task))
@@ -43,6 +46,11 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(frames::list))
         .routes(routes!(shots::list))
         .routes(routes!(frames::of_shot))
+        .routes(routes!(preview::preview))
+        .routes(routes!(frame_care::verify_shot))
+        .routes(routes!(frame_care::verify_job))
+        .routes(routes!(frame_care::rerender_shot))
+        .routes(routes!(frame_care::rerender_job))
         .routes(routes!(managers::list))
         .routes(routes!(state::digest))
         .routes(routes!(state::segments))

@@ -22,6 +22,8 @@ pub(super) enum ProblemKind {
     BadCursor,
     BadPosition,
     BadBody,
+    NotCompiled,
+    StalePreview,
     UnknownJob,
     UnknownTask,
     UnknownWorker,
@@ -37,6 +39,9 @@ pub(super) enum ProblemKind {
     NotYet,
     NotRetained,
     Unreadable,
+    NoPreview,
+    NoFfmpeg,
+    Busy,
 }
 
 /// What a kind of problem is the same in each time.
@@ -94,6 +99,18 @@ impl ProblemKind {
                 S::BAD_REQUEST,
                 "The body is not understood",
                 "send JSON with Content-Type: application/json, as /api/farm/v1/openapi.json describes it",
+            ),
+            Self::NotCompiled => row(
+                "not-compiled",
+                S::UNPROCESSABLE_ENTITY,
+                "The job type does not compile this job",
+                "correct the setting or the script that the detail names; nothing was changed",
+            ),
+            Self::StalePreview => row(
+                "stale-preview",
+                S::PRECONDITION_FAILED,
+                "Something else would happen by now",
+                "ask for a preview anew, and send its ETag in If-Match",
             ),
             Self::UnknownJob => row(
                 "unknown-job",
@@ -178,6 +195,24 @@ impl ProblemKind {
                 S::GONE,
                 "The journal no longer reaches back so far",
                 "ask for a later moment; `tablao journal info` says where the journals begin",
+            ),
+            Self::NoPreview => row(
+                "no-preview",
+                S::NOT_FOUND,
+                "There is nothing to be seen yet",
+                "ask again when frames of the shot have been rendered",
+            ),
+            Self::NoFfmpeg => row(
+                "no-ffmpeg",
+                S::NOT_IMPLEMENTED,
+                "Videos cannot be made here",
+                "install FFmpeg on the Manager's machine, or name it in the variable `ffmpeg` of tablao.toml; the flip-book needs none",
+            ),
+            Self::Busy => row(
+                "busy",
+                S::SERVICE_UNAVAILABLE,
+                "Others are being served first",
+                "ask again in some seconds",
             ),
             Self::Unreadable => row(
                 "unreadable",

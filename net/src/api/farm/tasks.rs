@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     asked::{Asked, AtQuery},
     etag::tagged,
-    jobs::{statuses, unknown_job},
+    filter::{Filter, Given, Meta},
+    jobs::unknown_job,
     named::Named,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
@@ -36,6 +37,12 @@ pub(super) struct Task {
     task_type: String,
     /// `active`, `canceled`, `completed`, `failed`, `queued`, `soft-failed` or `paused`.
     status: &'static str,
+    /// The generation of the job that made it.
+    generation: u32,
+    /// It went when its job was regenerated: it is part of the job's history alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    retired: bool,
     /// Priority within the job.
     priority: i32,
     steps_completed: u32,
@@ -81,6 +88,8 @@ impl Task {
             name: view.texts().name().to_owned(),
             task_type: view.task_type.to_owned(),
             status: task.status.name(),
+            generation: task.generation,
+            retired: task.retired,
             priority: task.priority,
             steps_completed: task.steps_completed,
             steps_total: task.steps_total,
@@ -113,6 +122,16 @@ pub(super) struct TasksQuery {
     /// Name of the task type.
     #[serde(rename = "type")]
     task_type: Option<String>,
+    /// Part of the name, in upper or lower case.
+    name: Option<String>,
+    /// Id or name of the worker that ran it last.
+    worker: Option<String>,
+    /// Last changed at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Last changed before this time, RFC 3339.
+    until: Option<String>,
+    /// `true`: those instead that went when the job was regenerated.
+    retired: Option<bool>,
     /// Items on a page, 1 to 1000; 100 if not said.
     limit: Option<u32>,
     /// `next` of the page before.
@@ -132,8 +151,17 @@ pub(super) async fn of_job(
     Asked(query, seen): Asked<TasksQuery>,
 ) -> Result<Json<Page<Task>>, Problem> {
     let wanted: Wanted<u32> = Wanted::new("tasks", query.limit, query.cursor.as_deref())?;
+    let given = Given {
+        status: query.status.as_deref(),
+        kind: query.task_type.as_deref(),
+        name: query.name.as_deref(),
+        worker: query.worker.as_deref(),
+        since: query.since.as_deref(),
+        until: query.until.as_deref(),
+        ..Given::default()
+    };
     let known = TaskStatus::ALL.iter().map(|status| status.name());
-    let statuses: Option<Vec<TaskStatus>> = statuses(query.status.as_deref(), known)?;
+    let filter = Filter::new(&given, Meta::default(), known)?;
     let whole = seen.read();
     let model = &*whole
         .site_of_job(job)
@@ -141,15 +169,21 @@ pub(super) async fn of_job(
         .model;
     // Numbers count up from 0 without a gap, so what was seen before is skipped without a look.
     let seen = wanted.after().map_or(0, |number| *number as usize + 1);
+    let workers = filter.workers(model);
     let tasks = model
         .tasks(job)
         .skip(seen)
         .filter(|view| {
-            let status = view.task.status;
-            statuses
-                .as_ref()
-                .is_none_or(|wanted| wanted.contains(&status))
-                && (query.task_type.as_ref()).is_none_or(|wanted| wanted == view.task_type)
+            let task = &view.task;
+            task.retired == query.retired.unwrap_or_default()
+                && filter.status(task.status.name())
+                && filter.kind(view.task_type)
+                && filter.moment(view.updated)
+                && (workers.as_ref()).is_none_or(|workers| {
+                    task.last_worker.is_some_and(|worker| workers.contains(&worker))
+                })
+                // Last: names are unpacked for it.
+                && (!filter.asks_for_name() || filter.name(view.texts().name()))
         })
         .map(|view| (view.task.number, view));
     let rows = wanted.take(tasks).collect();

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     asked::{Asked, AtQuery},
     etag::tagged,
-    jobs::statuses,
+    filter::{Filter, Given, Meta},
     named::Named,
     page::{Page, Wanted},
     problem::{Problem, ProblemBody, ProblemKind},
@@ -171,20 +171,21 @@ pub(super) struct WorkersQuery {
     status: Option<String>,
     /// Part of the name, in upper or lower case.
     name: Option<String>,
+    /// A task type that it runs.
+    #[serde(rename = "type")]
+    task_type: Option<String>,
     /// Id or name of a worker tag.
     tag: Option<String>,
     /// Only those that are in quarantine, or that are not.
     quarantined: Option<bool>,
+    /// Last changed at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Last changed before this time, RFC 3339.
+    until: Option<String>,
     /// Items on a page, 1 to 1000; 100 if not said.
     limit: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,
-}
-
-fn has_tag(model: &ReadModel, entity: &WorkerEntity, wanted: &str) -> bool {
-    entity.tags.iter().any(|tag| {
-        tag.to_string() == wanted || model.tag(*tag).is_some_and(|tag| tag.name == wanted)
-    })
 }
 
 /// Workers that were not removed.
@@ -197,9 +198,17 @@ pub(super) async fn list(
     Asked(query, seen): Asked<WorkersQuery>,
 ) -> Result<Json<Page<Worker>>, Problem> {
     let wanted: Wanted<WorkerId> = Wanted::new("workers", query.limit, query.cursor.as_deref())?;
+    let given = Given {
+        status: query.status.as_deref(),
+        kind: query.task_type.as_deref(),
+        name: query.name.as_deref(),
+        tag: query.tag.as_deref(),
+        since: query.since.as_deref(),
+        until: query.until.as_deref(),
+        ..Given::default()
+    };
     let known = WorkerStatus::ALL.iter().map(|status| status.name());
-    let statuses: Option<Vec<WorkerStatus>> = statuses(query.status.as_deref(), known)?;
-    let part = query.name.as_deref().map(str::to_lowercase);
+    let filter = Filter::new(&given, Meta::default(), known)?;
     let whole = seen.read();
     let mut rows = Vec::new();
     for site in &whole.sites {
@@ -210,13 +219,12 @@ pub(super) async fn list(
             .filter_map(|row| Some((row.id, (site, entities.get(&row.id)?, row))))
             .filter(|(_, (site, entity, row))| {
                 let status = entity.status.unwrap_or(WorkerStatus::Offline);
-                statuses
-                    .as_ref()
-                    .is_none_or(|wanted| wanted.contains(&status))
-                    && (part.as_ref())
-                        .is_none_or(|part| row.detail.name.to_lowercase().contains(part.as_str()))
+                filter.status(status.name())
+                    && filter.any_kind(&entity.task_types)
+                    && filter.name(&row.detail.name)
+                    && filter.moment(row.updated)
+                    && filter.tags(&site.model, entity.tags.iter().copied())
                     && (query.quarantined).is_none_or(|wanted| entity.quarantined == wanted)
-                    && (query.tag.as_ref()).is_none_or(|tag| has_tag(&site.model, entity, tag))
             });
         rows.extend(wanted.take(found));
     }

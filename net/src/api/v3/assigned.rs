@@ -6,7 +6,12 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tablao_core::{AttemptId, JobId, ShotId, TaskId, WorkerId, entity::Protocol};
+use tablao_core::{
+    AttemptId, Farm, JobId, ShotId, TaskId, WorkerId,
+    entity::{FrameKey, Protocol},
+    frames::FrameRanges,
+};
+use tablao_projections::TaskView;
 
 use crate::{engine::Engine, node::SharedNode, variables::Audience};
 
@@ -34,9 +39,59 @@ struct Extension {
     start_within_ms: u32,
     shot: ShotId,
     overwrite: bool,
+    /// With `overwrite`: inclusive ranges of frames that this task has published since, to be
+    /// left as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fresh: Vec<(i32, i32)>,
     thumbnails: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     frames: String,
+    /// Frames that are rendered though they have files, which make way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rerender: Vec<RerenderedFrame>,
+}
+
+#[derive(Serialize)]
+struct RerenderedFrame {
+    number: i32,
+    /// BLAKE3 of the file that is to make way; any other is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+}
+
+/// What a task is to render anew.
+fn rerender(farm: &Farm, job: JobId, task: u32) -> Vec<RerenderedFrame> {
+    let wanted = farm.flaws().wanted_of(job, task);
+    wanted
+        .map(|(key, flaw)| RerenderedFrame {
+            number: key.number,
+            hash: (flaw.seen).map(|hash| blake3::Hash::from_bytes(hash).to_string()),
+        })
+        .collect()
+}
+
+/// The frames of a task that were published since what it had rendered was discarded.
+fn fresh_frames(farm: &Farm, view: &TaskView<'_>) -> FrameRanges {
+    let (job, task) = (view.job, view.task);
+    let Some(since) = job.tasks.rendered_since(task.number) else {
+        return FrameRanges::default();
+    };
+    let is_fresh = |number: &i32| {
+        let key = FrameKey {
+            shot: job.state.facts.shot,
+            output: String::new(),
+            view: String::new(),
+            number: *number,
+        };
+        farm.frames().get(&key).is_some_and(|frame| {
+            frame.job == job.state.facts.job
+                && frame.task == task.number
+                && frame.attempt.lsn > since
+        })
+    };
+    let ranges = task.frames.ranges().iter();
+    let numbers = ranges.flat_map(|&(first, last)| first..=last);
+    FrameRanges::from_numbers(numbers.filter(is_fresh))
 }
 
 impl AssignedTask {
@@ -59,9 +114,11 @@ impl AssignedTask {
                 lease_ms: live.lease_ms,
                 start_within_ms: live.start_within_ms,
                 shot: facts.shot,
-                overwrite: false,
+                overwrite: view.job.tasks.rendered_since(view.task.number).is_some(),
+                fresh: fresh_frames(model.farm(), &view).ranges().to_vec(),
                 thumbnails: "upload",
                 frames: view.task.frames.to_string(),
+                rerender: rerender(model.farm(), facts.job, view.task.number),
             });
             let texts = view.texts();
             let assigned = Self {

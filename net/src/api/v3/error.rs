@@ -82,6 +82,7 @@ impl From<Refusal> for Problem {
             | Refusal::UnknownTask { .. }
             | Refusal::UnknownWorker { .. }
             | Refusal::UnknownManager { .. }
+            | Refusal::TaskRetired { .. }
             | Refusal::UnknownFrame { .. } => StatusCode::NOT_FOUND,
             Refusal::UnknownTag { .. } => StatusCode::NOT_FOUND,
             Refusal::JobTransition { .. }
@@ -94,7 +95,10 @@ impl From<Refusal> for Problem {
             Refusal::ReportedStatus { .. }
             | Refusal::UnsoundSubmission { .. }
             | Refusal::PriorityOutOfRange { .. } => StatusCode::BAD_REQUEST,
-            Refusal::StaleTerm { .. } | Refusal::JobLeased { .. } => StatusCode::CONFLICT,
+            Refusal::StaleTerm { .. }
+            | Refusal::JobLeased { .. }
+            | Refusal::NotRegenerable { .. }
+            | Refusal::StaleGeneration { .. } => StatusCode::CONFLICT,
         };
         Self::new(status, refusal.to_string())
     }

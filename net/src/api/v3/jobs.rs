@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tablao_core::{
     Answer, JobId, JobStatus, Refusal, Request, TagId, WorkerId,
+    detail::Input,
     entity::{JobSource, RemoteVerb},
     request::TaskChunk,
 };
@@ -23,10 +24,11 @@ use crate::{
     api::actor::Sender,
     clock,
     engine::{Ask, Reply},
+    inputs,
     node::SharedNode,
     previews::{Previews, SIZES},
     submission::{Cutter, Terms, job_without_tasks, new_job},
-    variables::Audience,
+    variables::{Audience, own_platform},
     view::View,
 };
 
@@ -137,8 +139,8 @@ fn default_priority() -> i32 {
 enum Compiled {
     /// With its tasks, to be placed elsewhere.
     Whole(CompiledJob),
-    /// For this Manager: its tasks were cut into pieces while the script ran.
-    Cut(CompiledJob, Vec<TaskChunk>, usize),
+    /// For this Manager: its tasks were cut into pieces while the script ran; the files it reads.
+    Cut(CompiledJob, Vec<TaskChunk>, usize, Vec<Input>),
 }
 
 /// Turns paths into variables and runs the script, off the runtime's threads.
@@ -172,6 +174,7 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<Compiled, 
     };
     let job_types = node.job_types.clone();
     let runs_here = node.site.is_some();
+    let own = node.variables(Audience::Workers, own_platform());
     let compiled = tokio::task::spawn_blocking(move || {
         if !runs_here {
             return job_types.compile(job).map(Compiled::Whole);
@@ -179,7 +182,8 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<Compiled, 
         let mut cutter = Cutter::default();
         let job = job_types.compile_into(job, &mut |task| cutter.add(task))?;
         let (pieces, tasks) = cutter.finish();
-        Ok(Compiled::Cut(job, pieces, tasks))
+        let inputs = inputs::of_settings(&job.settings, &own);
+        Ok(Compiled::Cut(job, pieces, tasks, inputs))
     });
     let compiled = compiled.await;
     match compiled {
@@ -277,10 +281,11 @@ async fn submit_compiled(
     };
     let Sender { actor, asker, key } = sender;
     let reply = match compiled {
-        Compiled::Cut(job, pieces, tasks) => {
+        Compiled::Cut(job, pieces, tasks, inputs) => {
             let engine = (node.site.as_ref())
                 .ok_or_else(|| Problem::bad_request("no job can run here; ask a Manager"))?;
-            let job = job_without_tasks(&job, &terms, tasks);
+            let mut job = job_without_tasks(&job, &terms, tasks);
+            job.detail.inputs = inputs;
             (node.accept_pieces(engine, job, pieces, actor, asker, key)).await
         }
         Compiled::Whole(job) => {

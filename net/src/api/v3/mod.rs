@@ -8,6 +8,7 @@ mod body;
 mod configuration;
 mod document;
 mod error;
+mod findings;
 mod jobs;
 mod mass_deletion;
 mod meta;

@@ -32,6 +32,8 @@ pub(super) async fn of_job(
     let model = view.read();
     let tasks: Vec<TaskSummary> = model
         .tasks(job)
+        // What a job had before it was regenerated is no part of it in Flamenco's words.
+        .filter(|task| !task.task.retired)
         .map(|task| TaskSummary::new(&model, &task))
         .collect();
     Ok(Json(json!({ "tasks": tasks })))

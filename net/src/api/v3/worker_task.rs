@@ -27,6 +27,7 @@ use super::{
     Body, Problem, WorkerIdentity,
     assigned::AssignedTask,
     error::stopped,
+    findings::{self, FindingJson},
     worker::{ask, engine, heard, settled},
 };
 use crate::{
@@ -96,6 +97,8 @@ struct UpdateExtension {
     log_offset: Option<u64>,
     #[serde(default)]
     frames: Vec<FrameJson>,
+    #[serde(default)]
+    findings: Vec<FindingJson>,
     failure: Option<FailureJson>,
     peak_memory_bytes: Option<u64>,
 }
@@ -119,6 +122,8 @@ struct FrameJson {
     peak_memory_bytes: Option<u64>,
     #[serde(default)]
     blender_version: Option<String>,
+    #[serde(default)]
+    blend_hash: Option<String>,
     #[serde(default)]
     flags: Vec<String>,
 }
@@ -154,7 +159,13 @@ fn frame(json: FrameJson, shot: tablao_core::ShotId) -> Result<FrameReport, Prob
         .map_err(|_| Problem::bad_request("a frame's hash must be 64 hex digits of BLAKE3"))?;
     let rendered_at = clock::parse_rfc3339(&json.rendered_at)
         .ok_or_else(|| Problem::bad_request("a frame's rendered_at must be RFC 3339"))?;
-    let unfenced = json.flags.iter().any(|flag| flag == "unfenced");
+    let flag = |name: &String| match name.as_str() {
+        "unfenced" => frame_flags::UNFENCED,
+        // Words of a later worker say nothing here.
+        flaw => frame_flags::of_name(flaw).unwrap_or_default(),
+    };
+    let flags = json.flags.iter().map(flag).fold(0, |all, flag| all | flag);
+    let blend_hash = json.blend_hash.as_deref();
     Ok(FrameReport {
         key: FrameKey {
             shot,
@@ -167,7 +178,9 @@ fn frame(json: FrameJson, shot: tablao_core::ShotId) -> Result<FrameReport, Prob
             path: json.path,
             thumbnail: String::new(),
             blender_version: json.blender_version.unwrap_or_default(),
-            blend_hash: None,
+            blend_hash: blend_hash
+                .and_then(|hash| blake3::Hash::from_hex(hash).ok())
+                .map(|hash| *hash.as_bytes()),
         },
         size: json.size,
         hash: *hash.as_bytes(),
@@ -175,7 +188,7 @@ fn frame(json: FrameJson, shot: tablao_core::ShotId) -> Result<FrameReport, Prob
         render_ms: json.render_ms,
         samples: json.samples,
         peak_memory_bytes: json.peak_memory_bytes,
-        flags: if unfenced { frame_flags::UNFENCED } else { 0 },
+        flags,
         found: json.outcome == "found",
     })
 }
@@ -278,6 +291,7 @@ pub(super) async fn task_update(
         | Answer::Assigned { .. }
         | Answer::NoTask
         | Answer::StartAs(_) => {
+            findings::note(engine, &worker, task, extension.findings).await;
             note_activity(&node, engine, (task, attempt), status, words);
             if !found.is_empty() {
                 foreign_frames::make_thumbnails(&node, &worker, found);

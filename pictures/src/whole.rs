@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Why a file is no whole image.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -21,7 +21,7 @@ pub(crate) enum Broken {
 }
 
 /// Checks that the file is a whole image of the kind its extension names.
-pub(crate) fn check(path: &Path) -> Result<(), Broken> {
+pub fn check(path: &Path) -> Result<(), Broken> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     if size == 0 {
