@@ -148,6 +148,11 @@ impl TaskRunner {
     /// Runs the commands on a machine that is fit for them. What fails on one that turns out to be
     /// sick is taken back by the Manager, and is not ours any more.
     async fn run_if_fit(&self, task: &AssignedTask, context: &Context) -> Result<(), Ending> {
+        // What its owner does not let it do fails on the fittest machine.
+        let mut commands = task.commands.iter();
+        if !commands.all(|command| self.limits.check(command).is_ok()) {
+            return run_commands(task, context).await;
+        }
         self.health.before(task, &context.stop).await?;
         let ending = run_commands(task, context).await;
         self.health.after(task, ending, &context.stop).await

@@ -96,13 +96,14 @@ impl Worker {
                 launcher.clone(),
                 options.data_dir.join("warm"),
             ),
-            launcher,
-            media: Media::new(outbox.clone()),
             health: Health::new(
                 client.clone(),
+                launcher.clone(),
                 options.data_dir.clone(),
                 options.health.clone(),
             ),
+            launcher,
+            media: Media::new(outbox.clone()),
             limits: Arc::new(limits_of(&options)),
         };
         let mut worker = Self {

@@ -31,7 +31,7 @@ const PROGRAM_TIME_MAX: Duration = Duration::from_secs(10);
 /// How something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// As it should be.
     Ok,
     /// It works, and may stop working or work worse than it could.
@@ -42,7 +42,7 @@ pub enum State {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was looked at.
     pub name: String,
     /// How it was found.
@@ -71,7 +71,7 @@ impl Check {
 }
 
 /// Looks at everything.
-pub async fn look(node: &Node) -> Vec<Check> {
+pub(crate) async fn look(node: &Node) -> Vec<Check> {
     let mut checks = journals(node);
     checks.push(own_clock(node));
     checks.push(storage(node).await);

@@ -240,6 +240,15 @@ fn failures_that_say_nothing_about_the_machine_do_not_count() {
         }
         assert_eq!(cause(&farm, &worker), None, "{class}");
     }
+    // What a worker lacks it lacks by nature or by its owner's will. Each job bars it at once.
+    let farm = Farm::start();
+    let (worker, _other) = (farm.awake_worker("hut"), farm.awake_worker("barn"));
+    for name in ["sh010", "sh020", "sh030", "sh040"] {
+        farm.submit_render(name, "1-2");
+        fails(&farm, &worker, "feature_missing");
+    }
+    assert_eq!(cause(&farm, &worker), None, "it is barred, not sick");
+
     let farm = Farm::start();
     let alone = farm.awake_worker("hut");
     two_jobs(&farm);

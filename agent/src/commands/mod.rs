@@ -31,7 +31,7 @@ use crate::stop::{Stop, StopReason};
 use crate::turn::{Start, Turn};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
-pub(crate) use allowed::{Limits, unknown_names};
+pub(crate) use allowed::{FFMPEG, Limits, unknown_names};
 pub(crate) use parameters::{ParameterError, Parameters};
 
 /// Names of all commands, as an unknown one is answered with them.

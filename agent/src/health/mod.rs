@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::client::{CallError, Client};
 use crate::commands::{Ending, Failure};
 use crate::link::Backoff;
+use crate::process::Launcher;
 use crate::stop::{Stop, StopReason};
 use crate::wire::{AssignedTask, FailureClass, Finding, HealthAnswer, HealthReport};
 
@@ -79,12 +80,17 @@ struct Sick {
 }
 
 impl Health {
-    pub(crate) fn new(client: Client, data_dir: PathBuf, limits: HealthLimits) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        launcher: Launcher,
+        data_dir: PathBuf,
+        limits: HealthLimits,
+    ) -> Self {
         Self(Arc::new(Inner {
             client,
             data_dir,
             limits,
-            programs: Programs::default(),
+            programs: Programs::new(launcher),
             state: Mutex::default(),
         }))
     }

@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 use super::subjects::Subject;
+use crate::process::{self, Launcher, Unended};
+use crate::stop::{Stop, StopReason};
 use crate::wire::{Finding, FindingKind};
 
 /// A Blender that starts answers in a second; one on a network share takes longer the first time.
@@ -24,15 +26,24 @@ const CANNOT_START: [i32; 2] = [126, 127];
 /// One file that is a program: another one at the same place is another program.
 type Installed = (PathBuf, u64, Option<SystemTime>);
 /// What asking for the version brought; nothing yet while it is asked.
-type Answer = watch::Receiver<Option<Result<String, String>>>;
+type Answer = watch::Receiver<Option<Result<(), String>>>;
 
 /// The Blenders that were asked.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
+    /// Without one programs are asked directly, and may outlive this process.
+    launcher: Option<Launcher>,
     asked: Mutex<BTreeMap<Installed, Answer>>,
 }
 
 impl Programs {
+    pub(super) fn new(launcher: Launcher) -> Self {
+        Self {
+            launcher: Some(launcher),
+            asked: Mutex::default(),
+        }
+    }
+
     /// What is wrong with programs, as far as it is known at once.
     pub(super) fn look(&self, subjects: &BTreeSet<Subject>) -> Vec<Finding> {
         let mut found = Vec::new();
@@ -79,10 +90,13 @@ impl Programs {
         let mut asked = self.asked.lock().expect("no holder panics");
         let answer = asked.entry(installed).or_insert_with_key(|(path, ..)| {
             let (tell, answer) = watch::channel(None);
-            let path = path.clone();
+            let (launcher, path) = (self.launcher.clone(), path.clone());
             tokio::spawn(async move {
-                let version = version(&path).await;
-                tell.send_replace(Some(version));
+                let started = match launcher {
+                    Some(launcher) => starts(&launcher, &path).await,
+                    None => version(&path).await.map(drop),
+                };
+                tell.send_replace(Some(started));
             });
             answer
         });
@@ -136,7 +150,7 @@ pub(super) fn missing(subject: &Subject) -> Option<Finding> {
     })
 }
 
-fn broken(subject: &Subject, answer: Option<Result<String, String>>) -> Option<Finding> {
+fn broken(subject: &Subject, answer: Option<Result<(), String>>) -> Option<Finding> {
     let (Subject::Blender(command), Some(Err(why))) = (subject, answer) else {
         return None;
     };
@@ -186,8 +200,34 @@ fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Asks a program for its version. Only one that cannot start, hangs or crashes is broken: what it
-/// answers is its own affair.
+/// Asks a program for its version, under the supervisor: nothing of it outlives this Worker. Only
+/// one that cannot start, hangs or crashes is broken: what it answers is its own affair.
+async fn starts(launcher: &Launcher, path: &Path) -> Result<(), String> {
+    let stop = Stop::new();
+    let (exe, asks) = (path.to_string_lossy(), ["--version".to_owned()]);
+    let run = process::run(launcher, &exe, &asks, &stop, |_| {});
+    let overdue = async {
+        tokio::time::sleep(ANSWER_TIME_MAX).await;
+        stop.request(StopReason::NotNeeded);
+    };
+    tokio::pin!(run);
+    let ended = tokio::select! {
+        ended = &mut run => ended,
+        () = overdue => run.await,
+    };
+    match ended {
+        Ok(ended) => judge(ended.exit, || match ended.signal {
+            Some(signal) => format!("signal {signal}"),
+            None => "no exit code".to_owned(),
+        }),
+        Err(Unended::NotStarted(why)) => Err(does_not_start(&why)),
+        Err(Unended::Stopped(_)) => Err(does_not_answer()),
+        // That says nothing about the program.
+        Err(Unended::SupervisorLost) => Ok(()),
+    }
+}
+
+/// Asks a program for its version, at a person's wish.
 pub(super) async fn version(path: &Path) -> Result<String, String> {
     let mut command = tokio::process::Command::new(path);
     command
@@ -197,28 +237,35 @@ pub(super) async fn version(path: &Path) -> Result<String, String> {
         .kill_on_drop(true);
     let output = match tokio::time::timeout(ANSWER_TIME_MAX, command.output()).await {
         Ok(Ok(output)) => output,
-        Ok(Err(error)) => return Err(format!("does not start ({error})")),
-        Err(_) => {
-            return Err(format!(
-                "does not answer within {} s",
-                ANSWER_TIME_MAX.as_secs()
-            ));
-        }
+        Ok(Err(error)) => return Err(does_not_start(&error.to_string())),
+        Err(_) => return Err(does_not_answer()),
     };
-    match output.status.code() {
-        None => Err(format!("crashes ({})", output.status)),
-        Some(code) if CANNOT_START.contains(&code) => Err(format!(
-            "does not start (exit code {code}: a library may be missing)"
-        )),
-        Some(_) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let line = said.lines().map(str::trim).find(|line| !line.is_empty());
-            Ok(line.unwrap_or_default().chars().take(100).collect())
-        }
+    judge(output.status.code(), || output.status.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty());
+    Ok(line.unwrap_or_default().chars().take(100).collect())
+}
+
+fn judge(code: Option<i32>, how: impl FnOnce() -> String) -> Result<(), String> {
+    match code {
+        None => Err(format!("crashes ({})", how())),
+        Some(code) if CANNOT_START.contains(&code) => Err(does_not_start(&format!(
+            "exit code {code}: a library may be missing"
+        ))),
+        Some(_) => Ok(()),
     }
 }
 
-#[cfg(all(test, unix))]
+fn does_not_start(why: &str) -> String {
+    format!("does not start ({why})")
+}
+
+fn does_not_answer() -> String {
+    format!("does not answer within {} s", ANSWER_TIME_MAX.as_secs())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 

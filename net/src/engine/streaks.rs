@@ -140,8 +140,10 @@ fn points_to_the_machine(farm: &Farm, worker: WorkerId, failed: &Failed) -> bool
     match failed.class {
         // What a program says about a scene: the machine's fault where others get on with it.
         FailureClass::Process | FailureClass::MissingOutput => others_can,
+        // It lacks what this job wants, or its owner does not let it: it is kept from such tasks
+        // already, and may be the right one for others.
+        FailureClass::FeatureMissing => false,
         FailureClass::Unknown
-        | FailureClass::FeatureMissing
         | FailureClass::OutOfMemory
         | FailureClass::BadCommand
         | FailureClass::Signal
