@@ -269,11 +269,13 @@ fn three_sick_machines_cost_a_job_nothing_and_come_back_by_themselves() {
     fs::create_dir_all(&again).expect("a folder");
     let job = submit(&place, &scene::submission(3, 1, &again));
     completed(&place, &job);
-    assert!(
-        attempts(&place, &job)
-            .iter()
-            .all(|(_, outcome)| outcome == "completed")
-    );
+    // What one of them has claimed ahead another may start sooner, and that is no failure.
+    let mut outcomes: Vec<String> = attempts(&place, &job)
+        .into_iter()
+        .map(|each| each.1)
+        .collect();
+    outcomes.retain(|outcome| outcome != "returned");
+    assert_eq!(outcomes, ["completed"; 3]);
     for process in &mut sick {
         assert!(process.stop().success());
     }
