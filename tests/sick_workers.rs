@@ -275,7 +275,7 @@ fn three_sick_machines_cost_a_job_nothing_and_come_back_by_themselves() {
         .map(|each| each.1)
         .collect();
     outcomes.retain(|outcome| outcome != "returned");
-    assert_eq!(outcomes, ["completed"; 3]);
+    assert_eq!(outcomes, ["completed"; 4], "three frames and their video");
     for process in &mut sick {
         assert!(process.stop().success());
     }

@@ -188,6 +188,8 @@ fn fails(farm: &Farm, worker: &Worker, class: &str) {
     let update = json!({ "taskStatus": "failed", "activity": "the disk died" });
     let extension = json!({ "failure": { "class": class } });
     farm.report(worker, &task, update, extension).ok(204);
+    // What follows from a failure is decided behind its answer, and before whatever comes next.
+    says(farm, worker, None, &[]);
 }
 
 /// Jobs of independent tasks: three each.
