@@ -36,7 +36,6 @@ fn kills() -> u64 {
 /// A farm that renders one job.
 struct Render {
     place: Place,
-    output: PathBuf,
     watcher: Watcher,
     job: String,
     frames: u32,
@@ -71,7 +70,6 @@ impl Render {
         println!("frames 1-{frames} in chunks of {chunk_size}");
         let render = Self {
             place,
-            output,
             watcher,
             job,
             frames,

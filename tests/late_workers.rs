@@ -32,6 +32,7 @@ function compileJob(job) {
 /// The first that is started waits for its gate and then suspends its Worker (whose number the
 /// test has written down), or not; the second waits for another gate.
 const PROGRAM: &str = r#"#!/bin/sh
+if [ "$1" = --version ]; then echo "Blender 3.4.1"; exit 0; fi
 while [ $# -gt 0 ]; do
   case $1 in -o) out=$2;; esac
   shift

@@ -10,10 +10,11 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use crate::health::ManagerClock;
 use crate::identity::Identity;
 use crate::wire::{
-    AssignedTask, MayKeepRunning, Registered, Registration, SignOn, StatusChanged, StatusRequested,
-    TaskUpdate,
+    AssignedTask, HealthAnswer, HealthReport, MayKeepRunning, Registered, Registration, SignOn,
+    StatusChanged, StatusRequested, TaskUpdate,
 };
 use crate::{Error, VERSION};
 
@@ -58,6 +59,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Arc<str>,
     credentials: Arc<RwLock<Option<Identity>>>,
+    clock: ManagerClock,
 }
 
 impl Client {
@@ -82,6 +84,7 @@ impl Client {
             http,
             base: parsed.as_str().trim_end_matches('/').into(),
             credentials: Arc::default(),
+            clock: ManagerClock::default(),
         })
     }
 
@@ -107,27 +110,37 @@ impl Client {
         }
     }
 
+    /// Sends a request, and notes what the Manager's clock shows.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let answer = request.send().await?;
+        self.clock.note(answer.headers());
+        Ok(answer)
+    }
+
+    /// The Manager's clock beside this machine's.
+    pub(crate) fn clock(&self) -> &ManagerClock {
+        &self.clock
+    }
+
     pub(crate) async fn register(&self, body: &Registration) -> Result<Registered, CallError> {
         let request = self.request(Method::POST, "/api/v3/worker/register-worker");
-        read(request.json(body).send().await?).await
+        read(self.send(request.json(body)).await?).await
     }
 
     pub(crate) async fn sign_on(&self, body: &SignOn) -> Result<StatusRequested, CallError> {
         let request = self.request(Method::POST, "/api/v3/worker/sign-on");
-        read(request.json(body).send().await?).await
+        read(self.send(request.json(body)).await?).await
     }
 
     pub(crate) async fn sign_off(&self) -> Result<(), CallError> {
         let request = self.request(Method::POST, "/api/v3/worker/sign-off");
-        expect_success(request.timeout(Duration::from_secs(5)).send().await?).await
+        expect_success(self.send(request.timeout(Duration::from_secs(5))).await?).await
     }
 
     /// The status somebody asks for, `None` when there is nothing to change.
     pub(crate) async fn state(&self) -> Result<Option<StatusRequested>, CallError> {
-        let answer = self
-            .request(Method::GET, "/api/v3/worker/state")
-            .send()
-            .await?;
+        let request = self.request(Method::GET, "/api/v3/worker/state");
+        let answer = self.send(request).await?;
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
@@ -139,17 +152,16 @@ impl Client {
             status: status.to_owned(),
         };
         let request = self.request(Method::POST, "/api/v3/worker/state-changed");
-        expect_success(request.json(&body).send().await?).await
+        expect_success(self.send(request.json(&body)).await?).await
     }
 
     /// Asks for work; the Manager may hold the answer back for `wait` until there is some.
     pub(crate) async fn task(&self, wait: Duration) -> Result<TaskAnswer, CallError> {
-        let answer = self
+        let request = self
             .request(Method::POST, "/api/v3/worker/task")
             .header("Prefer", format!("wait={}", wait.as_secs()))
-            .timeout(wait + ANSWER_TIMEOUT)
-            .send()
-            .await?;
+            .timeout(wait + ANSWER_TIMEOUT);
+        let answer = self.send(request).await?;
         match answer.status() {
             StatusCode::NO_CONTENT => Ok(TaskAnswer::Nothing),
             StatusCode::CONFLICT => Ok(TaskAnswer::NotAwake),
@@ -170,7 +182,7 @@ impl Client {
         update: &TaskUpdate,
     ) -> Result<(), CallError> {
         let request = self.request(Method::POST, &format!("/api/v3/worker/task/{task}"));
-        expect_success(request.json(update).send().await?).await
+        expect_success(self.send(request.json(update)).await?).await
     }
 
     pub(crate) async fn may_i_run(
@@ -182,7 +194,13 @@ impl Client {
         let request = self
             .request(Method::GET, &path)
             .header("Tablao-Attempt", attempt);
-        read(request.send().await?).await
+        read(self.send(request).await?).await
+    }
+
+    /// Says how this machine is, and learns what follows.
+    pub(crate) async fn health(&self, report: &HealthReport) -> Result<HealthAnswer, CallError> {
+        let request = self.request(Method::POST, "/api/farm/v1/worker/health");
+        read(self.send(request.json(report)).await?).await
     }
 
     /// Sends a preview for "last rendered".
@@ -196,7 +214,7 @@ impl Client {
         let request = self
             .request(Method::POST, &path)
             .header(header::CONTENT_TYPE, content_type);
-        expect_success(request.body(image).send().await?).await
+        expect_success(self.send(request.body(image)).await?).await
     }
 
     /// Sends the thumbnail of a frame.
@@ -219,7 +237,7 @@ impl Client {
             .header(header::CONTENT_TYPE, content_type)
             .header("Tablao-Frame", frame)
             .header("Tablao-Attempt", attempt);
-        expect_success(request.body(image).send().await?).await
+        expect_success(self.send(request.body(image)).await?).await
     }
 }
 

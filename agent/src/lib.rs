@@ -13,6 +13,7 @@ pub mod discovery;
 mod durable;
 mod error;
 mod frames;
+mod health;
 mod identity;
 mod lease;
 mod lines;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 
 pub use blender::warm::WarmLimits;
 pub use error::Error;
+pub use health::{Examined, HealthLimits, examine};
 pub use places::{Division, Processors};
 pub use supervisor::{Note, supervise};
 
@@ -82,6 +84,8 @@ pub struct Options {
     pub supervisor: Option<PathBuf>,
     /// Score for Linux's out-of-memory killer that started programs get, 0 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// What this machine must have to be fit for work.
+    pub health: HealthLimits,
     /// Commands it runs; empty means all.
     pub allowed_commands: Vec<String>,
     /// Programs it starts, by the name or path that tasks use; empty means all.
@@ -108,6 +112,7 @@ impl Options {
             can_restart: false,
             supervisor: None,
             oom_score_adj: None,
+            health: HealthLimits::default(),
             allowed_commands: Vec::new(),
             allowed_programs: Vec::new(),
             removable_roots: Vec::new(),

@@ -97,11 +97,12 @@ impl Running {
         self.tasks.is_empty()
     }
 
-    /// Whether another task may be claimed: none waits, and the Manager knows of the start of
-    /// the last, which it would give out again otherwise.
+    /// Whether another task may be claimed: none waits, the Manager knows of the start of the
+    /// last, which it would give out again otherwise, and this machine is fit for work.
     pub(crate) fn has_room(&self) -> bool {
         let told = (self.last.as_ref()).is_some_and(|(turn, _)| turn.start() == Start::Told);
-        self.changed && told && self.tasks.len() < self.held_max
+        let fit = !self.runner.health.is_sick();
+        self.changed && told && fit && self.tasks.len() < self.held_max
     }
 
     /// Whether a task would be run at once.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::commands::{self, Context, Ending, Limits};
+use crate::health::Health;
 use crate::lease::{self, Lease, Leases};
 use crate::link::Link;
 use crate::media::Media;
@@ -48,6 +49,7 @@ pub(crate) struct TaskRunner {
     pub(crate) leases: Leases,
     pub(crate) places: Arc<Places>,
     pub(crate) media: Media,
+    pub(crate) health: Health,
     pub(crate) limits: Arc<Limits>,
     /// What Cycles renders on, if the owner of this machine has decided that.
     pub(crate) cycles_device: Option<Arc<str>>,
@@ -107,7 +109,7 @@ impl TaskRunner {
                 if !begins_by_itself && !self.start(context).await? {
                     return Ok(None);
                 }
-                Ok(Some(run_commands(task, context).await))
+                Ok(Some(self.run_if_fit(task, context).await))
             };
             let beside = async {
                 tokio::join!(
@@ -140,6 +142,19 @@ impl TaskRunner {
         if context.turn.follow().await.is_err() {
             context.stop.request(StopReason::OutboxFailed);
         }
+    }
+
+    /// Runs the commands on a machine that is fit for them. What fails on one that turns out to be
+    /// sick is taken back by the Manager, and is not ours any more.
+    async fn run_if_fit(&self, task: &AssignedTask, context: &Context) -> Result<(), Ending> {
+        // What its owner does not let it do fails on the fittest machine.
+        let mut commands = task.commands.iter();
+        if !commands.all(|command| self.limits.check(command).is_ok()) {
+            return run_commands(task, context).await;
+        }
+        self.health.before(task, &context.stop).await?;
+        let ending = run_commands(task, context).await;
+        self.health.after(task, ending, &context.stop).await
     }
 
     /// Reports the start and waits until the Manager has taken it; false when it did not.

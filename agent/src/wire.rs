@@ -52,6 +52,9 @@ pub struct SignOnExtension {
     pub slots: u32,
     /// Attempts about which reports are still to come.
     pub held_attempts: Vec<String>,
+    /// What this machine's clock shows, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<i64>,
     /// Bytes of memory that a task may count on, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_memory_bytes: Option<u64>,
@@ -62,6 +65,71 @@ pub struct SignOnExtension {
 pub struct StatusRequested {
     /// `awake`, `asleep`, `offline`, `restart`, ...
     pub status_requested: String,
+    /// Our extension, in the answer to a sign-on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablao: Option<SignedOn>,
+}
+
+/// What our Manager adds to the answer to a sign-on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignedOn {
+    /// Why this Worker is in quarantine, if it is: `self-check`, `failures` or `person`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+}
+
+/// `POST /api/farm/v1/worker/health`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// The job in which it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// What is wrong; nothing if the machine is well.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that is wrong with a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// Which path, program or clock.
+    pub subject: String,
+    /// Only the job at hand names it, so the job may be wrong and not the machine.
+    pub of_job: bool,
+    /// What, where, and what to do.
+    pub words: String,
+}
+
+/// Kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// The clocks of Worker and Manager differ.
+    Clock,
+    /// A disk is full, or nearly so.
+    Disk,
+    /// A program is not there or does not start.
+    Program,
+    /// A file or folder cannot be read.
+    Unreadable,
+    /// A folder of a file that is to be read is not there.
+    Absent,
+    /// A folder cannot be written to.
+    Unwritable,
+}
+
+/// What the Manager makes of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthAnswer {
+    /// This Worker gets no work; what it ran was given back.
+    pub quarantined: bool,
+    /// Why.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// The job is to blame, or is over.
+    #[serde(default)]
+    pub go_on: bool,
 }
 
 /// `POST worker/state-changed`.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::client::{CallError, Client, TaskAnswer};
 use crate::commands::{Limits, unknown_names};
 use crate::frames::{settle, staging};
+use crate::health::Health;
 use crate::identity::{self, Identity};
 use crate::lease::Leases;
 use crate::link::{Backoff, Link};
@@ -99,6 +100,12 @@ impl Worker {
                 &launcher,
                 &options.warm,
                 &options.data_dir.join("warm"),
+            ),
+            health: Health::new(
+                client.clone(),
+                launcher,
+                options.data_dir.clone(),
+                options.health.clone(),
             ),
             media: Media::new(outbox.clone()),
             limits: Arc::new(limits_of(&options)),
@@ -236,6 +243,7 @@ impl Worker {
                     protocol: 1,
                     slots: held_max(self.options.slots, self.options.claim_ahead),
                     held_attempts: self.outbox.held_attempts(),
+                    clock_ms: Some(jiff::Timestamp::now().as_millisecond()),
                     slot_memory_bytes: (self.options.division)
                         .memory_of_one(self.options.slots, own_memory()),
                 }),
@@ -244,6 +252,10 @@ impl Worker {
                 Ok(answer) => {
                     self.link.reached();
                     tracing::info!(manager = self.client.address(), "signed on");
+                    let quarantine = answer.tablao.and_then(|tablao| tablao.quarantine);
+                    if quarantine.is_some_and(|cause| cause == "self-check") {
+                        self.runner.health.was_sick();
+                    }
                     let next = next_for(&answer.status_requested);
                     self.tell_status(next).await;
                     return Ok(next);
@@ -350,7 +362,8 @@ impl Worker {
         let path = self.options.data_dir.join("outbox");
         let drained = self.outbox.drained().await;
         drained.map_err(|failed| outbox_error(&path, &failed))?;
-        Ok(self.client.task(wait).await)
+        self.runner.health.recheck().await;
+        Ok(self.client.task(self.runner.health.patience(wait)).await)
     }
 
     /// Runs a task and those that are claimed while it runs, until there is none left.

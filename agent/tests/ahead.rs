@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 fn fake_blender(folder: &Path) -> String {
     let program = folder.join("fake-blender");
     let text = "#!/bin/sh\n\
+        if [ \"$1\" = --version ]; then echo \"Blender 3.4.1\"; exit 0; fi\n\
         while [ $# -gt 0 ]; do\n  case $1 in -o) out=$2;; -f) frame=$2;; esac\n  shift\ndone\n\
         echo \"Blender 3.4.1\"\n\
         file=$out$(printf %04d $frame).bin\n\

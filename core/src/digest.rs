@@ -39,6 +39,8 @@ pub enum Domain {
     Remote = 10,
     /// What is wrong with a frame.
     Flaw = 11,
+    /// Why a worker is in quarantine.
+    Quarantine = 12,
     /// How much memory a worker has for a task.
     Memory = 13,
     /// How much memory was too little for a task.

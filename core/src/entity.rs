@@ -14,7 +14,10 @@ use smallvec::SmallVec;
 
 use crate::{
     AttemptId, JobId, JobStatus, Lsn, ManagerId, ProjectId, ShotId, TagId, Timestamp, UserId,
-    WorkerId, WorkerStatus, event::StopCause, status::TaskCounts, unsettled::Mark,
+    WorkerId, WorkerStatus,
+    event::{QuarantineCause, StopCause},
+    status::TaskCounts,
+    unsettled::Mark,
 };
 
 pub use crate::{
@@ -336,6 +339,17 @@ pub struct Worker {
     pub(crate) types: SmallVec<[u16; 6]>,
     #[serde(skip)]
     pub(crate) mark: Mark,
+}
+
+/// Why a worker is kept from work, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Why.
+    pub cause: QuarantineCause,
+    /// Hash of the same in words.
+    pub detail: DetailHash,
+    /// Since when, whatever the cause was at first.
+    pub since: Timestamp,
 }
 
 /// A worker tag.

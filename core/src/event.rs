@@ -508,6 +508,22 @@ facts! {
         /// The worker.
         worker: WorkerId,
     }
+    /// A worker gets no work until the cause is gone.
+    WorkerQuarantined {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        cause: QuarantineCause,
+        /// Why it was in quarantine before, if it was.
+        from: Option<QuarantineCause>,
+    }
+    /// A worker may have work again.
+    WorkerQuarantineLifted {
+        /// The worker.
+        worker: WorkerId,
+        /// Why it was in quarantine.
+        from: QuarantineCause,
+    }
     /// A tag was made.
     TagCreated {
         /// The tag.

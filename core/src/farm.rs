@@ -10,7 +10,10 @@ use crate::{
     blocks::Blocks,
     crew::Crew,
     digest::{Digest, Domain, Leaf, SetHash},
-    entity::{Attempt, FrameTable, Job, Manager, Placement, Policy, RemoteRequest, Tag, Worker},
+    entity::{
+        Attempt, FrameTable, Job, Manager, Placement, Policy, Quarantine, RemoteRequest, Tag,
+        Worker,
+    },
     flaws::{self, Flaws},
     schedule::Schedule,
     task_index::TaskIndex,
@@ -51,6 +54,8 @@ pub struct Farm {
     pub(crate) schedule: Schedule,
     pub(crate) crew: Crew,
     pub(crate) blocks: Blocks,
+    /// Of the workers that are in quarantine.
+    pub(crate) quarantines: BTreeMap<WorkerId, Quarantine>,
     /// Bytes that workers have for a task, where they said so.
     pub(crate) memory: BTreeMap<WorkerId, u64>,
     /// The sum of the leaves of all entities but the unsettled ones.
@@ -161,6 +166,11 @@ impl Farm {
         &self.workers
     }
 
+    /// Why workers are in quarantine: those that are, removed ones included.
+    pub fn quarantines(&self) -> &BTreeMap<WorkerId, Quarantine> {
+        &self.quarantines
+    }
+
     /// Bytes of memory that a worker has for a task, if it said so.
     pub fn memory_of(&self, worker: WorkerId) -> Option<u64> {
         self.memory.get(&worker).copied()
@@ -257,6 +267,9 @@ impl Farm {
         self.remotes
             .iter()
             .for_each(|remote| hash.add(Leaf::of(Domain::Remote, &remote)));
+        self.quarantines
+            .iter()
+            .for_each(|quarantine| hash.add(Leaf::of(Domain::Quarantine, &quarantine)));
         self.memory
             .iter()
             .for_each(|memory| hash.add(Leaf::of(Domain::Memory, &memory)));

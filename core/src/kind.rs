@@ -14,8 +14,9 @@ use crate::event::{
     OutputsDiscarded, RequestAccepted, RequestSettled, StepsAdvanced, TagChanged, TagCreated,
     TagDeleted, TaskOutgrew, TaskPriorityChanged, TasksAdded, TasksChanged, TasksPrepared,
     TermStarted, ThumbnailStored, WorkerBlocked, WorkerDeleted, WorkerLost, WorkerMemorySet,
-    WorkerRegistered, WorkerScheduleSet, WorkerSignedOn, WorkerStatusChanged,
-    WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet, WorkerUnblocked,
+    WorkerQuarantineLifted, WorkerQuarantined, WorkerRegistered, WorkerScheduleSet, WorkerSignedOn,
+    WorkerStatusChanged, WorkerStatusRequestCleared, WorkerStatusRequested, WorkerTagsSet,
+    WorkerUnblocked,
 };
 
 /// The shape of a kind's detail part.
@@ -179,9 +180,11 @@ kinds! {
     66 v 1 WorkerScheduleSet None Changes,
     67 v 1 WorkerLost Reason Changes,
     68 v 1 WorkerDeleted Reason Changes,
+    69 v 1 WorkerQuarantined Reason Changes,
     70 v 1 TagCreated Named Changes,
     71 v 1 TagChanged Named Changes,
     72 v 1 TagDeleted None Changes,
+    73 v 1 WorkerQuarantineLifted Reason Changes,
     74 v 1 WorkerMemorySet None Changes,
 
     80 v 1 ManagerLinked Named Changes,

@@ -36,6 +36,7 @@ mod frame_events;
 mod frame_rows;
 mod frame_table;
 mod imported;
+mod job_rows;
 mod new_tasks;
 mod regenerated;
 mod task_index;

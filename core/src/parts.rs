@@ -96,6 +96,44 @@ pub enum AttemptOutcome {
     Superseded,
 }
 
+/// Why a worker is kept from work. The later ones weigh more: a lighter cause never takes the
+/// place of a heavier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineCause {
+    /// It found something wrong with its machine, and looks again by itself.
+    SelfCheck,
+    /// It failed one task after another.
+    Failures {
+        /// How many tasks.
+        tasks: u32,
+        /// Of how many jobs.
+        jobs: u32,
+    },
+    /// A person wanted it.
+    Person,
+}
+
+impl QuarantineCause {
+    /// Which cause comes before which.
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::SelfCheck => 1,
+            Self::Failures { .. } => 2,
+            Self::Person => 3,
+        }
+    }
+
+    /// The name that people and programs read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SelfCheck => "self-check",
+            Self::Failures { .. } => "failures",
+            Self::Person => "person",
+        }
+    }
+}
+
 /// What a late report wanted to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ use crate::{
     WorkerId, WorkerStatus,
     detail::{FrameDetail, JobDetail, TasksDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, Finding, FrameWish, FramesVerified, NewTasks},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, NewTasks, QuarantineCause},
 };
 
 pub use crate::{
@@ -529,6 +529,24 @@ requests! {
     ExpireBlocks {
         /// Those that were made at this moment or before.
         made_by: Timestamp,
+    },
+    77 /// Keep a worker from work.
+    QuarantineWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        cause: QuarantineCause,
+        /// The same in words: what, where, what to do.
+        reason: String,
+    },
+    78 /// Let a worker have work again.
+    LiftQuarantine {
+        /// The worker.
+        worker: WorkerId,
+        /// Only if nothing but its own check keeps it from work: what a worker may ask itself.
+        own_check_only: bool,
+        /// Why.
+        reason: String,
     },
     27 /// Write down tasks that a job is to have once it is regenerated.
     PrepareTasks {

@@ -21,12 +21,12 @@ use crate::{
     },
     flaws::Flaw,
     frame_rows,
-    new_tasks::NewTasks,
+    job_rows::JobRows,
     schedule::Schedule,
     status::TaskCounts,
     task_index::TaskIndex,
-    task_rows::{self, Rare},
-    tasks::{SHARED_TASKS, States, Tasks},
+    task_rows,
+    tasks::{SHARED_TASKS, Tasks},
     unsettled::Mark,
 };
 
@@ -62,6 +62,8 @@ mod prefix {
     pub(super) const DISCARDED: u8 = 24;
     /// One row, and only where something is wrong with a frame. Rows of earlier builds lack it.
     pub(super) const FLAWS: u8 = 15;
+    /// One row, and only where a worker is in quarantine. Rows of earlier builds lack it.
+    pub(super) const QUARANTINES: u8 = 16;
     /// One row, and only where a worker said how much memory it has. Rows of earlier builds lack
     /// it.
     pub(super) const MEMORY: u8 = 17;
@@ -192,6 +194,7 @@ impl Farm {
             .chain((self.keys.iter()).map(|(id, job)| (key(prefix::KEY, id), to_bytes(&(id, job)))))
             .chain(self.block_row())
             .chain(self.flaw_row())
+            .chain(self.quarantine_row())
             .chain(self.memory_row())
     }
 
@@ -215,6 +218,11 @@ impl Farm {
     fn block_row(&self) -> Option<Row> {
         let blocks = self.blocks.to_list();
         (!blocks.is_empty()).then(|| (vec![prefix::BLOCKS], to_bytes(&blocks)))
+    }
+
+    fn quarantine_row(&self) -> Option<Row> {
+        let quarantines = &self.quarantines;
+        (!quarantines.is_empty()).then(|| (vec![prefix::QUARANTINES], to_bytes(quarantines)))
     }
 
     fn flaw_row(&self) -> Option<Row> {
@@ -268,43 +276,6 @@ fn key(prefix: u8, id: &[u8]) -> Vec<u8> {
     key.push(prefix);
     key.extend_from_slice(id);
     key
-}
-
-/// What rows said about the tasks of a job, in any order.
-#[derive(Debug, Default)]
-struct JobRows {
-    /// By first number.
-    runs: BTreeMap<u32, (u32, NewTasks)>,
-    blocks: BTreeMap<u32, States>,
-    rare: Rare,
-    discarded: Vec<(u32, Lsn)>,
-    outgrown: Vec<(u32, u64)>,
-}
-
-impl JobRows {
-    fn merge(&mut self, other: Self) {
-        self.runs.extend(other.runs);
-        self.blocks.extend(other.blocks);
-        // One row of a job has it; whoever did not see that row has nothing.
-        self.rare.0.extend(other.rare.0);
-        self.rare.1.extend(other.rare.1);
-        self.discarded.extend(other.discarded);
-        self.outgrown.extend(other.outgrown);
-    }
-
-    /// The tasks, if there are no gaps among them.
-    fn finish(self) -> Result<Tasks, Error> {
-        let (runs, blocks) = (self.runs.into_iter(), self.blocks.into_iter());
-        let mut tasks = Tasks::restore(runs, blocks, self.rare)?;
-        for (number, at) in self.discarded {
-            if number >= tasks.end() {
-                return Err(Error::Inconsistent("a job lacks a task that was discarded"));
-            }
-            tasks.discard(number, at);
-        }
-        tasks.restore_outgrown(self.outgrown)?;
-        Ok(tasks)
-    }
 }
 
 /// A farm being put together from rows that arrive one by one.
@@ -389,6 +360,7 @@ impl Assembly {
             prefix::FLAWS => farm
                 .flaws
                 .restore(from_bytes::<Vec<(FrameKey, Flaw)>>(value)?),
+            prefix::QUARANTINES => farm.quarantines = from_bytes(value)?,
             prefix::MEMORY => farm.memory = from_bytes(value)?,
             other => return Err(Error::UnknownRow(other)),
         }
@@ -411,6 +383,7 @@ impl Assembly {
         farm.placements.extend(others.placements);
         farm.remotes.extend(others.remotes);
         farm.keys.extend(others.keys);
+        farm.quarantines.extend(others.quarantines);
         for (block, at) in others.blocks.to_list() {
             farm.blocks.put(block, at);
         }
@@ -450,6 +423,13 @@ impl Assembly {
         }
         if !farm.blocks.are_of(&farm.jobs) {
             return Err(Error::Inconsistent("a block is of no job"));
+        }
+        let of_workers = (farm.workers.values()).filter(|worker| worker.quarantined);
+        if !of_workers
+            .map(|worker| &worker.id)
+            .eq(farm.quarantines.keys())
+        {
+            return Err(Error::Inconsistent("a quarantine is of no worker"));
         }
         if tasks.is_empty() {
             Ok(Assembled { farm })

@@ -16,7 +16,7 @@ use tablao_core::{
     WorkerStatus,
     detail::{FrameDetail, JobDetail, WorkerDetail},
     entity::{FrameKey, Hold, JobFacts, JobSource, Policy, Protocol, RemoteVerb, SleepSchedule},
-    event::{FailureClass, Finding, FrameWish, FramesVerified, frame_flags},
+    event::{FailureClass, Finding, FrameWish, FramesVerified, QuarantineCause, frame_flags},
     kind::KINDS,
     request::{
         FailureReport, FrameReport, ImportedState, ImportedWorker, Regeneration, Report, Requeue,
@@ -369,6 +369,21 @@ fn workers(ride: &mut Ride) {
                 start_minute: 0,
                 end_minute: 60,
             }),
+        },
+        Request::QuarantineWorker {
+            worker,
+            cause: QuarantineCause::SelfCheck,
+            reason: "its disk is full".to_owned(),
+        },
+        Request::QuarantineWorker {
+            worker,
+            cause: QuarantineCause::Person,
+            reason: "it smells".to_owned(),
+        },
+        Request::LiftQuarantine {
+            worker,
+            own_check_only: false,
+            reason: "it was repaired".to_owned(),
         },
         Request::LoseWorkers {
             evidence: vec![(worker, Timestamp::from_micros(0))],

@@ -31,6 +31,7 @@ use crate::{
     deletion::Deletion,
     engine::{Ask, Engine, EngineOptions, Reply, Started, Stopped},
     foreign_frames::ForeignFrames,
+    health::Health,
     link::{Link, Mirrors, Site},
     live::Live,
     past_farms::PastFarms,
@@ -100,6 +101,8 @@ pub struct Node {
     pub activities: Activities,
     /// Frames that the logs of Flamenco's workers tell of.
     pub foreign_frames: ForeignFrames,
+    /// What workers say about their machines.
+    pub health: Health,
     /// Looks at the files of frames.
     pub verifications: Verifications,
     /// Makes small videos of shots.
@@ -183,6 +186,7 @@ impl Node {
             noting: Mutex::default(),
             activities: Activities::default(),
             foreign_frames: ForeignFrames::default(),
+            health: Health::default(),
             verifications: Verifications::default(),
             videos: ShotVideos::default(),
             deletion: Deletion::default(),

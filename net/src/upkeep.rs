@@ -13,6 +13,9 @@ pub struct Upkeep {
     pub blocklist_expire_s: u32,
     /// How long a deleted job can be restored before it is gone, in seconds; 0: not at all.
     pub deleted_job_keep_s: u32,
+    /// So many tasks that a worker fails one after another, of two jobs or more, bring it into
+    /// quarantine; 0: none do.
+    pub quarantine_after_failures: u32,
 }
 
 impl Default for Upkeep {
@@ -20,6 +23,7 @@ impl Default for Upkeep {
         Self {
             blocklist_expire_s: 0,
             deleted_job_keep_s: 24 * 3600,
+            quarantine_after_failures: 3,
         }
     }
 }
@@ -29,6 +33,7 @@ impl Upkeep {
     pub fn expiries(&self) -> Expiries {
         Expiries {
             blocklist_ms: u64::from(self.blocklist_expire_s) * 1000,
+            failures_in_a_row: self.quarantine_after_failures,
         }
     }
 }

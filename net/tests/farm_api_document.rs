@@ -126,6 +126,9 @@ fn busy_farm() -> (Farm, Vec<(String, &'static str)>) {
         &json!({ "name": "gpu" }),
     )
     .ok(204);
+    let body = json!({ "reason": "its fan is loud" });
+    let path = format!("/api/farm/v1/workers/{}/quarantine", other.id);
+    farm.post(&path, &body).ok(204);
     let shot = farm.read("/api/farm/v1/frames")["items"][0]["shot"]
         .as_str()
         .unwrap()
@@ -165,6 +168,7 @@ fn busy_farm() -> (Farm, Vec<(String, &'static str)>) {
             "/api/farm/v1/tasks/{task}/log",
         ),
         (format!("{farm_v1}/workers"), "/api/farm/v1/workers"),
+        (format!("{farm_v1}/doctor"), "/api/farm/v1/doctor"),
         (
             format!("{farm_v1}/workers/{}", worker.id),
             "/api/farm/v1/workers/{worker}",
@@ -292,6 +296,10 @@ fn every_route_is_documented() {
         "tasks/{task}/log",
         "workers",
         "workers/{worker}",
+        "workers/{worker}/quarantine",
+        "workers/{worker}/release",
+        "worker/health",
+        "doctor",
         "frames",
         "shots",
         "shots/{shot}/frames",

@@ -17,7 +17,7 @@ use crate::{
     frames::FrameRow,
     jobs::JobRow,
     model::ReadModel,
-    workers::{TagRow, WorkerRow, named, worker_detail},
+    workers::{QuarantineRow, TagRow, WorkerRow, named, worker_detail},
 };
 
 impl ReadModel {
@@ -133,6 +133,7 @@ impl ReadModel {
 
             Event::WorkerRegistered(facts) => {
                 let row = WorkerRow::registered(facts.worker, recorded.at, &recorded.detail);
+                self.quarantines.remove(&facts.worker);
                 self.workers.insert(facts.worker, row);
             }
             Event::WorkerSignedOn(facts) => self.change_worker(recorded, facts.worker, |row| {
@@ -159,6 +160,15 @@ impl ReadModel {
             Event::WorkerScheduleSet(facts) => self.change_worker(recorded, facts.worker, |_| {}),
             Event::WorkerDeleted(facts) => {
                 self.change_worker(recorded, facts.worker, |row| row.status_reason = reason());
+            }
+            Event::WorkerQuarantined(facts) => {
+                self.change_worker(recorded, facts.worker, |_| {});
+                let (id, reason) = (facts.worker, reason());
+                self.quarantines.insert(id, QuarantineRow { id, reason });
+            }
+            Event::WorkerQuarantineLifted(facts) => {
+                self.change_worker(recorded, facts.worker, |_| {});
+                self.quarantines.remove(&facts.worker);
             }
             Event::TagCreated(facts) => self.put_tag(recorded, facts.tag),
             Event::TagChanged(facts) => self.put_tag(recorded, facts.tag),

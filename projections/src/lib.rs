@@ -42,4 +42,4 @@ pub use jobs::{JobRow, TaskView};
 pub use model::ReadModel;
 pub use rows::VERSION as CHECKPOINT_VERSION;
 pub use task_texts::TaskTexts;
-pub use workers::{TagRow, WorkerRow};
+pub use workers::{QuarantineRow, TagRow, WorkerRow};

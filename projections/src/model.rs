@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use tablao_core::{
-    Farm, JobId, ManagerId, RequestId, ShotId, TagId, TaskId, WorkerId, entity::FrameKey,
+    Farm, JobId, ManagerId, RequestId, ShotId, TagId, TaskId, WorkerId,
+    entity::{FrameKey, Quarantine},
 };
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     jobs::{JobRow, JobTasks, TaskView},
     task_texts::TextCache,
     worked::Worked,
-    workers::{TagRow, WorkerRow},
+    workers::{QuarantineRow, TagRow, WorkerRow},
 };
 
 /// The view that queries are answered from.
@@ -35,6 +36,8 @@ pub struct ReadModel {
     /// Who ran tasks of which job last.
     pub(crate) worked: Worked,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
+    /// Of the workers that are in quarantine.
+    pub(crate) quarantines: BTreeMap<WorkerId, QuarantineRow>,
     pub(crate) tags: BTreeMap<TagId, TagRow>,
     pub(crate) managers: BTreeMap<ManagerId, ManagerRow>,
     pub(crate) placements: BTreeMap<JobId, PlacementRow>,
@@ -129,6 +132,13 @@ impl ReadModel {
             let facts = self.farm.workers().get(&row.id);
             facts.is_some_and(|worker| !worker.deleted)
         })
+    }
+
+    /// Why a worker is in quarantine, with its facts; nothing where it is not.
+    pub fn quarantine(&self, id: WorkerId) -> Option<(&Quarantine, &str)> {
+        let facts = self.farm.quarantines().get(&id)?;
+        let reason = self.quarantines.get(&id).map(|row| row.reason.as_str());
+        Some((facts, reason.unwrap_or_default()))
     }
 
     /// A tag.

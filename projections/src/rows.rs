@@ -47,6 +47,8 @@ mod prefix {
     pub(super) const LIVE: u8 = 0x8c;
     pub(super) const CREW: u8 = 0x8d;
     pub(super) const SHARED: u8 = 0x8e;
+    /// Only of workers that are in quarantine. Rows of earlier builds have none.
+    pub(super) const QUARANTINE: u8 = 0x8f;
 }
 
 /// What is kept about a block of tasks.
@@ -98,6 +100,7 @@ impl ReadModel {
             }))
             .chain((self.shots()).map(|shot| (key(prefix::SHOT, shot.id.uuid()), to_bytes(shot))))
             .chain(each(prefix::WORKER, &self.workers, |id| id.uuid()))
+            .chain(each(prefix::QUARANTINE, &self.quarantines, |id| id.uuid()))
             .chain(each(prefix::TAG, &self.tags, |id| id.uuid()))
             .chain(each(prefix::MANAGER, &self.managers, |id| id.uuid()))
             .chain(each(prefix::PLACEMENT, &self.placements, |id| id.uuid()))
@@ -256,6 +259,7 @@ impl Words {
             prefix::SHARED => self.shared = Some(from_bytes(value)?),
             prefix::SHOT => model.frames.restore_shot(from_bytes(value)?),
             prefix::WORKER => insert(&mut model.workers, value, |row| row.id)?,
+            prefix::QUARANTINE => insert(&mut model.quarantines, value, |row| row.id)?,
             prefix::TAG => insert(&mut model.tags, value, |row| row.id)?,
             prefix::MANAGER => insert(&mut model.managers, value, |row| row.id)?,
             prefix::PLACEMENT => insert(&mut model.placements, value, |row| row.job)?,
@@ -281,6 +285,7 @@ impl Words {
         }
         model.jobs.extend(others.jobs);
         model.workers.extend(others.workers);
+        model.quarantines.extend(others.quarantines);
         model.tags.extend(others.tags);
         model.managers.extend(others.managers);
         model.placements.extend(others.placements);

@@ -40,6 +40,15 @@ impl WorkerRow {
     }
 }
 
+/// Why a worker is in quarantine, in words. The cause and since when are facts of the farm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// The worker.
+    pub id: WorkerId,
+    /// What is wrong, where, and what to do.
+    pub reason: String,
+}
+
 /// The detail of a worker, unless it was erased.
 pub(crate) fn worker_detail(detail: &Detail) -> Option<&WorkerDetail> {
     match detail {

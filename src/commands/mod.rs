@@ -7,6 +7,7 @@ mod bench;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod farm;
 mod frames;
 mod import;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Server(farm::Server),
     Worker(worker::Worker),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Submit(Box<submit::Submit>),
     Jobs(jobs::Jobs),
     #[command(name = "jobtype")]
@@ -72,6 +74,7 @@ impl Command {
             Self::Server(command) => command.run(),
             Self::Worker(command) => command.run(),
             Self::Demo(command) => command.run(),
+            Self::Doctor(command) => command.run(),
             Self::Submit(command) => command.run(),
             Self::Jobs(command) => command.run(),
             Self::JobType(command) => command.run(),

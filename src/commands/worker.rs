@@ -41,6 +41,12 @@ pub(crate) struct Worker {
     /// Exit code that tells a service manager to start this Worker again.
     #[arg(long, value_name = "CODE")]
     restart_exit_code: Option<u8>,
+    /// Free space that the disks of this Worker and of its outputs must have, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    min_free: u64,
+    /// How often a sick Worker looks whether it is well again, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    recheck: u64,
     #[command(flatten)]
     slots: Slots,
     #[command(flatten)]
@@ -73,6 +79,10 @@ impl Worker {
         self.slots.set(&mut options);
         options.warm = self.warm.limits();
         options.can_restart = self.restart_exit_code.is_some();
+        options.health = tablao_agent::HealthLimits {
+            free_bytes_min: self.min_free << 20,
+            recheck: std::time::Duration::from_secs(self.recheck.max(1)),
+        };
         options.allowed_commands = self.allowed_commands;
         options.allowed_programs = self.allowed_programs;
         options.removable_roots = self.removable_roots;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `tablao workers`: look at workers, send them to sleep or wake them, tag them.
+//! `tablao workers`: look at workers, send them to sleep or wake them, tag them, keep sick ones
+//! from work.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ const COLUMNS: &[Column] = &[
     ("NAME", "/name"),
     ("STATUS", "/status"),
     ("REQUESTED", "/status_change/status"),
+    ("QUARANTINE", "/quarantine/cause"),
     ("TASK", "/task/name"),
     ("PLATFORM", "/platform"),
     ("TAGS", "/tags"),
@@ -50,6 +52,9 @@ enum Verb {
         /// Only workers that run this task type.
         #[arg(long = "type", value_name = "TYPE")]
         task_type: Option<String>,
+        /// Only workers in quarantine.
+        #[arg(long)]
+        quarantined: bool,
         #[command(flatten)]
         time: Time,
         #[command(flatten)]
@@ -72,6 +77,26 @@ enum Verb {
         /// Let it finish its task first; otherwise the task is stopped and queued again.
         #[arg(long)]
         lazy: bool,
+    },
+    /// Keep a worker from work until it is released. What it runs is given to others at once.
+    ///
+    /// Example: tablao workers quarantine render-07 "its GPU overheats"
+    Quarantine {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// Why, for others to read.
+        #[arg(value_name = "REASON")]
+        reason: String,
+    },
+    /// Let a worker in quarantine work again.
+    Release {
+        /// Its id, or its name where only one has it.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// Why, for others to read.
+        #[arg(value_name = "REASON", default_value = "")]
+        reason: String,
     },
     /// Show when a worker sleeps, or set it.
     ///
@@ -143,14 +168,17 @@ impl Workers {
                     name,
                     tag,
                     task_type,
+                    quarantined,
                     time,
                     listing,
                 } => {
+                    let quarantined = quarantined.then(|| "true".to_owned());
                     let mut filters = filters([
                         ("status", status),
                         ("name", name),
                         ("tag", tag),
                         ("type", task_type),
+                        ("quarantined", quarantined),
                     ]);
                     time.add_to(&mut filters);
                     let path = "/api/farm/v1/workers";
@@ -169,6 +197,24 @@ impl Workers {
                     let body = json!({ "status": status.name(), "is_lazy": lazy });
                     let path = format!("/api/v3/worker-mgt/workers/{id}/setstatus");
                     client.farm()?.post(&path, &body).await?;
+                    told(&client, &id).await
+                }
+                Verb::Quarantine { worker, reason } => {
+                    let id = find(&client, &worker).await?;
+                    let path = format!("/api/farm/v1/workers/{id}/quarantine");
+                    client
+                        .farm()?
+                        .post(&path, &json!({ "reason": reason }))
+                        .await?;
+                    told(&client, &id).await
+                }
+                Verb::Release { worker, reason } => {
+                    let id = find(&client, &worker).await?;
+                    let path = format!("/api/farm/v1/workers/{id}/release");
+                    client
+                        .farm()?
+                        .post(&path, &json!({ "reason": reason }))
+                        .await?;
                     told(&client, &id).await
                 }
                 Verb::Schedule {
@@ -268,6 +314,9 @@ async fn told(client: &Client, id: &str) -> anyhow::Result<()> {
         );
         if let Some(asked) = word("/status_change/status") {
             words.push_str(&format!(", asked to become {asked}"));
+        }
+        if let Some(reason) = word("/quarantine/reason") {
+            words.push_str(&format!(", in quarantine: {reason}"));
         }
         let tags = now["tags"].as_array().into_iter().flatten();
         let tags: Vec<&str> = tags.filter_map(|tag| tag["name"].as_str()).collect();

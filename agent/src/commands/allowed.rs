@@ -24,11 +24,11 @@ pub(crate) struct Limits {
 }
 
 /// The program that commands without `exe` start.
-pub(super) const FFMPEG: &str = "ffmpeg";
+pub(crate) const FFMPEG: &str = "ffmpeg";
 
 impl Limits {
     /// Refuses a command that is not among the allowed ones, or whose program is not.
-    pub(super) fn check(&self, command: &Command) -> Result<(), Ending> {
+    pub(crate) fn check(&self, command: &Command) -> Result<(), Ending> {
         let name = command.name.as_str();
         if !self.commands.is_empty() && !self.commands.iter().any(|allowed| allowed == name) {
             return Err(refused(format!(

@@ -30,8 +30,8 @@ use crate::stop::{Stop, StopReason};
 use crate::turn::{Start, Turn};
 use crate::wire::{Assignment, Command, FailureClass, FailureReport};
 
-pub(crate) use allowed::{Limits, unknown_names};
-pub(crate) use parameters::ParameterError;
+pub(crate) use allowed::{FFMPEG, Limits, unknown_names};
+pub(crate) use parameters::{ParameterError, Parameters};
 
 /// Names of all commands, as an unknown one is answered with them.
 pub(crate) const KNOWN: &[&str] = &[

@@ -49,6 +49,12 @@ pub(crate) struct Heard {
     pub(crate) sign_on_codes: VecDeque<u16>,
     /// Whether 403 comes as a proxy would send it.
     pub(crate) as_proxy: bool,
+    /// What the Worker said about its machine.
+    pub(crate) health: Vec<Value>,
+    /// Whether a Worker that finds something wrong with its machine is kept from work.
+    pub(crate) quarantines: bool,
+    /// Asks for work, words about the machine and ends of tasks, in their order.
+    pub(crate) story: Vec<String>,
 }
 
 /// A running Manager; clones are the same.
@@ -179,6 +185,7 @@ fn router(manager: Manager) -> Router {
             "/api/farm/v1/worker/thumbnails/{shot}/{name}",
             post(thumbnail),
         )
+        .route("/api/farm/v1/worker/health", post(health))
         .layer(axum::middleware::from_fn_with_state(manager.clone(), away))
         .with_state(manager)
 }
@@ -253,6 +260,7 @@ async fn state_changed(State(manager): State<Manager>, axum::Json(body): Told) -
 async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Response {
     manager.change(|heard| {
         heard.asks += 1;
+        heard.story.push("ask".to_owned());
         let prefer = headers.get("prefer");
         let prefer = prefer.map(|value| value.to_str().unwrap().to_owned());
         heard.prefer = heard.prefer.take().or(prefer);
@@ -293,6 +301,9 @@ async fn update(
             StatusCode::CONFLICT
         }
         0 => {
+            if body["taskStatus"] == "completed" {
+                heard.story.push(format!("{task} completed"));
+            }
             heard.updates.push((task, body));
             StatusCode::NO_CONTENT
         }
@@ -307,6 +318,18 @@ async fn may_i_run(State(manager): State<Manager>) -> Response {
         "mayKeepRunning": stop.is_none(), "reason": reason, "statusChangeRequested": change,
     }))
     .into_response()
+}
+
+async fn health(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
+    let quarantined = manager.change(|heard| {
+        let is_well = body["findings"] == json!([]);
+        heard
+            .story
+            .push(if is_well { "well" } else { "sick" }.to_owned());
+        heard.health.push(body);
+        heard.quarantines && !is_well
+    });
+    axum::Json(json!({ "quarantined": quarantined, "go_on": !quarantined })).into_response()
 }
 
 async fn preview(State(manager): State<Manager>, _body: Bytes) -> StatusCode {

@@ -221,6 +221,11 @@ impl Farm {
             Event::WorkerDeleted(facts) => {
                 self.change_worker(recorded, facts.worker, |worker| worker.deleted = true);
             }
+            Event::WorkerQuarantined(facts) => self.worker_quarantined(recorded, facts),
+            Event::WorkerQuarantineLifted(facts) => {
+                self.change_worker(recorded, facts.worker, |worker| worker.quarantined = false);
+                self.put_quarantine(facts.worker, None);
+            }
             Event::TagCreated(facts) => self.put_tag(recorded, facts.tag),
             Event::TagChanged(facts) => self.put_tag(recorded, facts.tag),
             Event::TagDeleted(facts) => self.tag_deleted(facts.tag),

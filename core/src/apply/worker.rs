@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use crate::{
     AttemptId, Farm, Recorded, WorkerId, WorkerStatus,
     digest::{Domain, Leaf},
-    entity::{Protocol, Worker},
-    event::{WorkerMemorySet, WorkerRegistered, WorkerSignedOn},
+    entity::{Protocol, Quarantine, Worker},
+    event::{WorkerMemorySet, WorkerQuarantined, WorkerRegistered, WorkerSignedOn},
     unsettled::Mark,
 };
 
@@ -45,6 +45,7 @@ impl Farm {
         }
         self.crew.join(&worker);
         self.workers.insert(event.worker, worker);
+        self.put_quarantine(event.worker, None);
     }
 
     pub(super) fn worker_signed_on(&mut self, recorded: &Recorded, event: &WorkerSignedOn) {
@@ -71,6 +72,29 @@ impl Farm {
             self.memory.insert(event.worker, bytes);
         }
         self.change_worker(recorded, event.worker, |_| {});
+    }
+
+    pub(super) fn worker_quarantined(&mut self, recorded: &Recorded, event: &WorkerQuarantined) {
+        self.change_worker(recorded, event.worker, |worker| worker.quarantined = true);
+        let before = self.quarantines.get(&event.worker);
+        let quarantine = Quarantine {
+            cause: event.cause,
+            detail: recorded.detail_hash,
+            since: before.map_or(recorded.at, |before| before.since),
+        };
+        self.put_quarantine(event.worker, Some(quarantine));
+    }
+
+    /// Sets or forgets why a worker is in quarantine, and brings the digest up to date.
+    pub(super) fn put_quarantine(&mut self, id: WorkerId, quarantine: Option<Quarantine>) {
+        let leaf = |quarantine: &Quarantine| Leaf::of(Domain::Quarantine, &(id, quarantine));
+        if let Some(old) = self.quarantines.remove(&id) {
+            self.hash.remove(leaf(&old));
+        }
+        if let Some(new) = quarantine {
+            self.hash.add(leaf(&new));
+            self.quarantines.insert(id, new);
+        }
     }
 
     pub(crate) fn change_worker(

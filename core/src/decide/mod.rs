@@ -8,6 +8,7 @@ mod import;
 mod job;
 mod memory;
 mod plan;
+mod quarantine;
 mod reassign;
 mod regenerate;
 mod report;
@@ -245,6 +246,16 @@ impl Farm {
             }
             Request::NoteMemory { worker, bytes } => plan.note_memory(*worker, *bytes)?,
             Request::ExpireBlocks { made_by } => plan.expire_blocks(*made_by),
+            Request::QuarantineWorker {
+                worker,
+                cause,
+                reason,
+            } => plan.quarantine_worker(*worker, *cause, reason)?,
+            Request::LiftQuarantine {
+                worker,
+                own_check_only,
+                reason,
+            } => plan.lift_quarantine(*worker, *own_check_only, reason)?,
             Request::PrepareTasks {
                 job,
                 generation,

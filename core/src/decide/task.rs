@@ -121,6 +121,10 @@ impl Plan<'_> {
                 return Ok(self.assigned(attempt));
             }
         }
+        // It may ask as long as it likes, and is woken when the quarantine is lifted.
+        if worker.quarantined {
+            return Ok(Answer::NoTask);
+        }
         let (best, next) = self.farm.schedule.pick(self.farm, worker, self.env.now);
         // Where nothing waits, somebody may hold a task that it has not come to. Who runs one
         // itself takes none away.

@@ -103,7 +103,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn give_all_back(&mut self, worker: WorkerId, outcome: AttemptOutcome, reason: &str) {
+    pub(super) fn give_all_back(
+        &mut self,
+        worker: WorkerId,
+        outcome: AttemptOutcome,
+        reason: &str,
+    ) {
         for id in self.attempts_of(worker) {
             let attempt = &self.farm.attempts[&id];
             self.give_back(attempt, outcome, reason);

@@ -430,9 +430,20 @@ fn workers() -> Vec<Event> {
         }
         .into(),
         WorkerDeleted { worker }.into(),
+        WorkerQuarantined {
+            worker,
+            cause: QuarantineCause::Failures { tasks: 3, jobs: 2 },
+            from: Some(QuarantineCause::SelfCheck),
+        }
+        .into(),
         TagCreated { tag: TAG }.into(),
         TagChanged { tag: TAG }.into(),
         TagDeleted { tag: TAG }.into(),
+        WorkerQuarantineLifted {
+            worker,
+            from: QuarantineCause::Person,
+        }
+        .into(),
     ]
 }
 

@@ -40,8 +40,11 @@ impl Drop for Announce {
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// Far from the numbers of any other seed: without the mixing, each seed's numbers would be
+    /// those of the one before but for the first, and many histories one.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let mut first = Self(seed);
+        Self(first.next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {

@@ -5,13 +5,13 @@
 use tablao_core::{
     Answer as RealAnswer, AttemptId, Refusal, Request, Timestamp,
     entity::{Policy, Protocol},
-    event::FailureClass,
+    event::{FailureClass, QuarantineCause},
     request::{NewJob, TaskChunk},
 };
 
 use crate::{
     common::START,
-    naive::{Answer, Moment, NaiveFarm, No, Rules, Said, WishedJob, WishedTask, Word},
+    naive::{Answer, Moment, NaiveFarm, No, Rules, Said, Sickness, WishedJob, WishedTask, Word},
 };
 
 /// Evidence may name moments before the test began, so the naive clock does not start at 0.
@@ -130,6 +130,23 @@ pub(crate) fn tell(
         }
         Request::NoteMemory { worker, bytes } => naive.has_memory(*worker, *bytes),
         Request::DeleteWorker { worker } => naive.delete_worker(*worker),
+        Request::QuarantineWorker {
+            worker,
+            cause,
+            reason,
+        } => {
+            let why = match cause {
+                QuarantineCause::SelfCheck => Sickness::ItSaysSo,
+                QuarantineCause::Failures { .. } => Sickness::ItFails,
+                QuarantineCause::Person => Sickness::SomebodySaysSo,
+            };
+            naive.isolate(*worker, why, reason)
+        }
+        Request::LiftQuarantine {
+            worker,
+            own_check_only,
+            ..
+        } => naive.trust_worker(*worker, *own_check_only),
         Request::CreateTag { tag, .. } => naive.make_tag(*tag),
         Request::DeleteTag { tag } => naive.drop_tag(*tag),
         Request::AskForTask { worker } => naive.ask(*worker, label),

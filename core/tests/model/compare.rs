@@ -91,6 +91,17 @@ fn same_task(farm: &Farm, task: &Task<'_>, twin: &NaiveTask) {
 
 /// What must hold in every state.
 pub(crate) fn sound_state(farm: &Farm) {
+    for (id, worker) in farm.workers() {
+        let quarantined = farm.quarantines().contains_key(id);
+        assert_eq!(
+            worker.quarantined, quarantined,
+            "a quarantine has its cause"
+        );
+        assert!(
+            !quarantined || worker.attempts.is_empty(),
+            "a worker in quarantine runs something"
+        );
+    }
     let mut held = BTreeSet::new();
     for (id, attempt) in farm.attempts() {
         assert!(

@@ -56,6 +56,9 @@ const OUTCOMES: &[&str] = &[
     "worker: blocked",
     "worker: unblocked",
     "worker: lost",
+    "worker: in quarantine",
+    "worker: in quarantine once more",
+    "worker: out of quarantine",
     "task: outgrew a worker",
     "late: Completed",
     "late: Failed",
@@ -175,6 +178,11 @@ impl Counters {
             Event::WorkerBlocked(_) => self.note("worker: blocked"),
             Event::WorkerUnblocked(_) => self.note("worker: unblocked"),
             Event::WorkerLost(_) => self.note("worker: lost"),
+            Event::WorkerQuarantined(facts) if facts.from.is_some() => {
+                self.note("worker: in quarantine once more");
+            }
+            Event::WorkerQuarantined(_) => self.note("worker: in quarantine"),
+            Event::WorkerQuarantineLifted(_) => self.note("worker: out of quarantine"),
             Event::LateReportNoted(late) => {
                 let report: LateReport = late.report;
                 self.note(format!("late: {report:?}"));

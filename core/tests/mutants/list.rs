@@ -243,6 +243,36 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "        change(worker);",
     ),
     mutant(
+        "a worker in quarantine gets tasks",
+        "decide/task.rs",
+        "        if worker.quarantined {\n            return Ok(Answer::NoTask);",
+        "        if false {\n            return Ok(Answer::NoTask);",
+    ),
+    mutant(
+        "a worker in quarantine keeps what it runs",
+        "decide/quarantine.rs",
+        "        self.give_all_back(id, AttemptOutcome::Returned, \"its worker is in quarantine\");\n",
+        "",
+    ),
+    mutant(
+        "a lighter cause takes the place of a heavier one",
+        "decide/quarantine.rs",
+        "weight < cause.weight()",
+        "weight != cause.weight()",
+    ),
+    mutant(
+        "a worker lifts what a person decided",
+        "decide/quarantine.rs",
+        "if own_check_only && before.cause != QuarantineCause::SelfCheck {",
+        "if own_check_only && before.cause == QuarantineCause::SelfCheck {",
+    ),
+    mutant(
+        "a failed task waits for a worker in quarantine",
+        "crew.rs",
+        "connected && !worker.deleted && !worker.quarantined",
+        "connected && !worker.deleted",
+    ),
+    mutant(
         "a task that ran out of memory goes to a worker of the same size",
         "schedule/ready.rs",
         "self.outgrown.range(memory..)",

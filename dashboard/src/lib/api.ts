@@ -145,4 +145,6 @@ export const api = {
     send(`${V3}/tasks/${id(task)}/setstatus`, { status, reason: REASON }),
   setWorkerStatus: (worker: string, status: WorkerStatus, is_lazy: boolean) =>
     send(`${V3}/worker-mgt/workers/${id(worker)}/setstatus`, { status, is_lazy }),
+  quarantineWorker: (worker: string, reason: string) => send(`${FARM}/workers/${id(worker)}/quarantine`, { reason }),
+  releaseWorker: (worker: string, reason: string) => send(`${FARM}/workers/${id(worker)}/release`, { reason }),
 };

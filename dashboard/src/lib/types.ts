@@ -122,6 +122,9 @@ export interface Worker {
   name: string;
   status: WorkerStatus;
   status_change?: { status: WorkerStatus; is_lazy: boolean };
+  /** It gets no work, whatever its status. */
+  quarantined?: boolean;
+  quarantine?: { cause: string; reason: string; since: string };
   platform: string;
   task_types: string[];
   tags?: Named[];

@@ -122,6 +122,17 @@ async function changeThings(farm, view) {
     await view.page.locator('[data-testid="worker-row"][data-status="awake"]').waitFor();
     await view.shot("workers");
   });
+  await check("a worker that is kept from work is told with the reason, until it is released", async () => {
+    const row = view.find("worker-row").first();
+    view.page.once("dialog", (dialog) => dialog.accept("its fan is loud"));
+    await row.getByTestId("worker-quarantine").click();
+    await row.getByTestId("quarantine").filter({ hasText: "its fan is loud" }).waitFor();
+    await view.find("quarantine-notice").filter({ hasText: "1 worker in quarantine" }).waitFor();
+    await view.shot("worker-in-quarantine");
+    await row.getByTestId("worker-release").click();
+    await view.find("quarantine-notice").waitFor({ state: "detached" });
+    await row.getByTestId("quarantine").waitFor({ state: "detached" });
+  });
 }
 
 async function noReloadNoError(view) {

@@ -61,6 +61,7 @@ async fn metrics(State(node): State<SharedNode>) -> Response {
     let mut jobs = Vec::new();
     let mut tasks = Vec::new();
     let mut workers = Vec::new();
+    let mut quarantined = Vec::new();
     let mut frames = Vec::new();
     for site in node.sites() {
         let manager = site.manager;
@@ -95,6 +96,10 @@ async fn metrics(State(node): State<SharedNode>) -> Response {
                 .count();
             workers.push((labels(status.name()), count as u64));
         }
+        let sick = (farm.workers().values())
+            .filter(|worker| !worker.deleted && worker.quarantined)
+            .count();
+        quarantined.push((format!("{{manager=\"{manager}\"}}"), sick as u64));
         frames.push((
             format!("{{manager=\"{manager}\"}}"),
             farm.frames().len() as u64,
@@ -104,6 +109,7 @@ async fn metrics(State(node): State<SharedNode>) -> Response {
     gauge("jobs", "Jobs by status.", jobs);
     gauge("tasks", "Tasks by status.", tasks);
     gauge("workers", "Workers by status.", workers);
+    gauge("workers_quarantined", "Workers in quarantine.", quarantined);
     gauge("frames", "Published frames.", frames);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -22,6 +22,8 @@ const WORKERS_AT_ONCE: usize = 500;
 pub struct Expiries {
     /// Age at which a worker's block in a job is taken back, in milliseconds; 0: never.
     pub blocklist_ms: u64,
+    /// So many tasks that a worker failed one after another bring it into quarantine; 0: none do.
+    pub failures_in_a_row: u32,
 }
 
 /// What has been seen to so far.

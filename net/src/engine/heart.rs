@@ -21,6 +21,7 @@ use super::{
     liveness::Liveness,
     parked::{Class, Parked, ParkedAsk},
     projector::Settlement,
+    streaks::Streaks,
 };
 use crate::records;
 
@@ -60,6 +61,8 @@ pub(super) struct Heart<S> {
     pub(super) authority: Authority,
     pub(super) liveness: Liveness,
     pub(super) due: Due,
+    /// Who failed what, one after another.
+    pub(super) streaks: Streaks,
     pub(super) parked: Parked,
     /// Some that wait were not tried when there may have been work.
     pub(super) left_untried: bool,
@@ -87,6 +90,10 @@ impl<S: Surroundings> Heart<S> {
         let until = (!patience.is_zero()).then(|| self.around.monotonic() + patience);
         let wake = self.decide(ask, reply, until)?;
         self.wake(&wake)?;
+        let most = self.due.expiries.failures_in_a_row;
+        while let Some(request) = self.streaks.due(&self.farm, most) {
+            self.decide_alone(Ask::system(request))?;
+        }
         match after {
             Some(worker) => self.follow_own_schedule(worker, now),
             None => Ok(()),
@@ -269,6 +276,11 @@ impl<S: Surroundings> Heart<S> {
         for recorded in &drafted.records {
             wake.note(&recorded.event);
             self.due.note(&recorded.event);
+            self.streaks.note(recorded);
+            if let Event::WorkerQuarantined(facts) = &recorded.event {
+                let reason = recorded.detail.reason_text();
+                tracing::warn!(worker = %facts.worker, reason, "a worker is in quarantine");
+            }
             if let Event::AttemptEnded(ended) = &recorded.event {
                 self.liveness.forget(ended.attempt);
             }
@@ -506,6 +518,9 @@ impl Wake {
             Event::WorkerMemorySet(facts) => self.workers.push(facts.worker),
             Event::WorkerDeleted(facts) => self.workers.push(facts.worker),
             Event::WorkerUnblocked(facts) => self.workers.push(facts.worker),
+            // It waits apart from those that may run something, or among them again.
+            Event::WorkerQuarantined(facts) => self.workers.push(facts.worker),
+            Event::WorkerQuarantineLifted(facts) => self.workers.push(facts.worker),
             // Its worker has a slot, its job may admit one worker more, and who waits for its
             // task may be ready.
             Event::AttemptEnded(_) => self.any = true,

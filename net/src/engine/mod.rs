@@ -16,6 +16,7 @@ mod run;
 mod settings;
 mod start;
 pub mod stepped;
+mod streaks;
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 

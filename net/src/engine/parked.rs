@@ -26,6 +26,8 @@ pub(super) struct ParkedAsk {
 /// What decides which tasks a worker may run, but for jobs and tasks that bar it by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Class {
+    /// It gets nothing at all, and says nothing about what others get.
+    quarantined: bool,
     tags: Vec<TagId>,
     task_types: Vec<String>,
 }
@@ -33,6 +35,7 @@ pub(super) struct Class {
 impl Class {
     pub(super) fn of(worker: Option<&Worker>) -> Self {
         worker.map_or_else(Self::default, |worker| Self {
+            quarantined: worker.quarantined,
             tags: worker.tags.iter().copied().collect(),
             task_types: worker.task_types.iter().cloned().collect(),
         })
@@ -173,6 +176,7 @@ mod tests {
 
     fn class(task_type: &str) -> Class {
         Class {
+            quarantined: false,
             tags: Vec::new(),
             task_types: vec![task_type.to_owned()],
         }

@@ -23,6 +23,7 @@ use super::{
     parked::Parked,
     projector::{Projector, ToProjector},
     run::{EngineThread, Threads},
+    streaks::Streaks,
 };
 use crate::{Error, clock, past, retention, view::View};
 
@@ -146,6 +147,7 @@ impl Engine {
                 farm,
                 authority: options.authority,
                 liveness: Liveness::new(Instant::now(), options.grace),
+                streaks: Streaks::default(),
                 parked: Parked::default(),
                 left_untried: false,
                 last_tick: clock::now(),

@@ -25,6 +25,7 @@ use super::{
     liveness::Liveness,
     parked::Parked,
     projector::{Projector, Settlement, ToProjector},
+    streaks::Streaks,
 };
 use crate::{Error, past, retention, view::View};
 
@@ -151,6 +152,7 @@ impl SteppedEngine {
             farm,
             authority: options.authority,
             liveness: Liveness::new(moment.monotonic, options.grace),
+            streaks: Streaks::default(),
             parked: Parked::default(),
             left_untried: false,
             last_tick: moment.wall,

@@ -177,6 +177,8 @@ impl Telling {
             Event::AttemptStarted(_)
             | Event::AttemptStopRequested(_)
             | Event::LateReportNoted(_) => {}
+            // Nothing that Flamenco's clients show of a worker changes with it.
+            Event::WorkerQuarantined(_) | Event::WorkerQuarantineLifted(_) => {}
             // The newest picture is told of when it is there to be fetched.
             Event::FramePublished(_) | Event::FrameSkipped(_) | Event::ThumbnailStored(_) => {}
             // Flamenco knows nothing of what is wrong with a frame.

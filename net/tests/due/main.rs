@@ -222,6 +222,7 @@ fn blocks_expire() {
     farm.start();
     let day = Expiries {
         blocklist_ms: 24 * 3600 * 1000,
+        ..Expiries::default()
     };
     farm.engine().set_expiries(day);
     farm.wait(10);

@@ -170,6 +170,8 @@ fn check_rest(model: &ReadModel, naive: &Naive<'_>) -> Result<(), TestCaseError>
         let row = model.worker(*id).expect("removed workers keep their rows");
         prop_assert_eq!(&row.detail, &naive.worker_detail(*id));
         prop_assert_eq!(row.last_task, naive.last_task(*id));
+        let quarantine = model.quarantine(*id).map(|(_, reason)| reason);
+        prop_assert_eq!(quarantine, naive.quarantine(*id));
     }
     let tags: Vec<_> = naive.farm.tags().keys().copied().collect();
     prop_assert_eq!(model.tags().map(|row| row.id).collect::<Vec<_>>(), tags);

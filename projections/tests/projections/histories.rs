@@ -18,7 +18,7 @@ use tablao_core::{
         FailPolicy, FrameKey, Hold, JobFacts, JobSource, Limits, Policy, Protocol, RemoteVerb,
         Requirements, SleepSchedule,
     },
-    event::{Body, FailureClass, NewTask, NewTasks},
+    event::{Body, FailureClass, NewTask, NewTasks, QuarantineCause},
     frames::FrameRanges,
     request::{FailureReport, FrameReport, ImportedState, NewJob, Report, TaskChunk},
 };

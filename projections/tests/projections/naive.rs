@@ -209,6 +209,18 @@ impl<'a> Naive<'a> {
         .unwrap_or_default()
     }
 
+    /// Why the worker is in quarantine, if it is.
+    pub(crate) fn quarantine(&self, worker: WorkerId) -> Option<&'a str> {
+        self.last(|recorded| match &recorded.event {
+            Event::WorkerQuarantined(facts) if facts.worker == worker => {
+                Some(Some(recorded.detail.reason_text()))
+            }
+            Event::WorkerQuarantineLifted(facts) if facts.worker == worker => Some(None),
+            _ => None,
+        })
+        .flatten()
+    }
+
     /// The task that the worker was last given, if it is still there.
     pub(crate) fn last_task(&self, worker: WorkerId) -> Option<TaskId> {
         let (job, number) = self.last(|recorded| match &recorded.event {

@@ -110,7 +110,7 @@ fn waiting_for_a_job_without_tasks() {
 #[test]
 fn histories_are_eventful() {
     let mut kinds = std::collections::BTreeMap::new();
-    for seed in 0..20 {
+    for seed in 0..30 {
         for recorded in crate::histories::history(seed, 400) {
             *kinds.entry(recorded.event.kind().name).or_insert(0) += 1;
         }

@@ -5,7 +5,7 @@ use tablao_core::{
     AttemptId, Farm, Request, Timestamp, WorkerId, WorkerStatus,
     detail::WorkerDetail,
     entity::{Attempt, FrameKey, Policy, Protocol},
-    event::{Finding, frame_flags},
+    event::{Finding, QuarantineCause, frame_flags},
 };
 
 use super::{WORKERS_MAX, Wishes};
@@ -185,6 +185,47 @@ impl Wishes {
             .random
             .of(&[oldest, now, Timestamp::from_micros(oldest.micros() - 1)]);
         Some(Request::ExpireBlocks { made_by })
+    }
+
+    /// Workers are found sick, and well again more often: a farm of sick workers shows nothing.
+    pub(super) fn quarantine(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
+        let sick: Vec<WorkerId> = farm.quarantines().keys().copied().collect();
+        if let Some(&worker) = self.random.pick(&sick)
+            && !self.random.one_in(3)
+        {
+            return Some(Request::LiftQuarantine {
+                worker,
+                own_check_only: self.random.one_in(3),
+                reason: "it is well again".to_owned(),
+            });
+        }
+        let own_check_only = self.random.one_in(2);
+        let again = self.random.pick(&sick).copied();
+        let worker = match again.filter(|_| self.random.one_in(2)) {
+            Some(worker) => worker,
+            None => self.some_worker(farm)?,
+        };
+        if self.random.one_in(9) {
+            return Some(Request::LiftQuarantine {
+                worker,
+                own_check_only,
+                reason: "it was never sick".to_owned(),
+            });
+        }
+        let causes = [
+            QuarantineCause::SelfCheck,
+            QuarantineCause::SelfCheck,
+            QuarantineCause::Failures { tasks: 3, jobs: 2 },
+            QuarantineCause::Person,
+        ];
+        Some(Request::QuarantineWorker {
+            worker,
+            cause: self.random.of(&causes),
+            reason: self
+                .random
+                .of(&["its disk is full", "it smells"])
+                .to_owned(),
+        })
     }
 
     pub(super) fn configure(&mut self, _: &Farm, _: Timestamp) -> Option<Request> {

@@ -176,6 +176,16 @@ pub(crate) struct NaiveWorker {
     /// What a task may have, where it said so.
     pub(crate) memory: Option<u64>,
     pub(crate) gone: bool,
+    /// What keeps it from work, and the same in words.
+    pub(crate) sick: Option<(Sickness, String)>,
+}
+
+/// Why a worker is kept from work; a later one outweighs an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sickness {
+    ItSaysSo,
+    ItFails,
+    SomebodySaysSo,
 }
 
 impl NaiveFarm {

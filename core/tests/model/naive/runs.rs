@@ -97,6 +97,9 @@ impl NaiveFarm {
                 return Ok(Said::Run(task));
             }
         }
+        if worker.sick.is_some() {
+            return Ok(Said::Nothing);
+        }
         let best = match best {
             Some(best) => best,
             // It has nothing to do, and somebody has more than it can begin.
@@ -319,7 +322,8 @@ impl NaiveFarm {
                     && worker.status.is_some()
                     && worker.status != Some(WorkerStatus::Offline)
                     && worker.status != Some(WorkerStatus::Error);
-                here && worker.types.contains(&task.task_type)
+                here && worker.sick.is_none()
+                    && worker.types.contains(&task.task_type)
                     && job.tag.is_none_or(|tag| worker.tags.contains(&tag))
                     && !blamed.contains(&worker.id)
                     && Self::may_fit(task.too_little, worker)

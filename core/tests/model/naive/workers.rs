@@ -3,7 +3,7 @@
 
 use tablao_core::{AttemptId, TagId, WorkerId, WorkerStatus};
 
-use super::{Answer, Moment, NaiveFarm, NaiveWorker, No, Rules, Said};
+use super::{Answer, Moment, NaiveFarm, NaiveWorker, No, Rules, Said, Sickness};
 
 impl NaiveFarm {
     pub(crate) fn register(&mut self, id: WorkerId, types: Vec<String>) -> Answer {
@@ -20,6 +20,7 @@ impl NaiveFarm {
                 can_restart: false,
                 memory: None,
                 gone: false,
+                sick: None,
             });
         }
         Ok(Said::Done)
@@ -162,6 +163,29 @@ impl NaiveFarm {
         self.worker(id)?;
         self.give_all_back(id);
         self.worker_mut(id).gone = true;
+        Ok(Said::Done)
+    }
+
+    /// Somebody or something keeps a worker from work.
+    pub(crate) fn isolate(&mut self, id: WorkerId, why: Sickness, words: &str) -> Answer {
+        self.worker(id)?;
+        let worker = self.worker_mut(id);
+        let told = worker.sick.as_ref();
+        let outweighed = told.is_some_and(|(before, _)| *before > why);
+        let known = told.is_some_and(|(before, said)| *before == why && said == words);
+        if !outweighed && !known {
+            worker.sick = Some((why, words.to_owned()));
+            self.give_all_back(id);
+        }
+        Ok(Said::Done)
+    }
+
+    /// A worker is well again; what it says itself counts only against what it said itself.
+    pub(crate) fn trust_worker(&mut self, id: WorkerId, it_says_so: bool) -> Answer {
+        self.worker(id)?;
+        let worker = self.worker_mut(id);
+        worker.sick =
+            (worker.sick.take()).filter(|(before, _)| it_says_so && *before != Sickness::ItSaysSo);
         Ok(Said::Done)
     }
 

@@ -196,6 +196,8 @@ impl Concerns {
             Event::WorkerScheduleSet(facts) => Self::worker(facts.worker),
             Event::WorkerLost(facts) => Self::worker(facts.worker),
             Event::WorkerDeleted(facts) => Self::worker(facts.worker),
+            Event::WorkerQuarantined(facts) => Self::worker(facts.worker),
+            Event::WorkerQuarantineLifted(facts) => Self::worker(facts.worker),
             // About the farm itself, its tags and its Managers: no job, task or worker.
             Event::Decision(_)
             | Event::JournalOpened(_)

@@ -9,8 +9,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    attempts, deletion, events, frame_care, frames, jobs, logs, managers, preview, regenerate,
-    requeue, shots, state, tasks, worker, workers,
+    attempts, deletion, doctor, events, frame_care, frames, jobs, logs, managers, preview,
+    quarantine, regenerate, requeue, shots, state, tasks, worker, workers,
 };
 use crate::node::SharedNode;
 
@@ -39,6 +39,10 @@ pub(super) fn routes() -> OpenApiRouter<SharedNode> {
         .routes(routes!(logs::show))
         .routes(routes!(workers::list))
         .routes(routes!(workers::show))
+        .routes(routes!(quarantine::quarantine))
+        .routes(routes!(quarantine::release))
+        .routes(routes!(quarantine::health))
+        .routes(routes!(doctor::doctor))
         .routes(routes!(frames::list))
         .routes(routes!(shots::list))
         .routes(routes!(frames::of_shot))

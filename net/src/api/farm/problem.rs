@@ -31,6 +31,7 @@ pub(super) enum ProblemKind {
     UnknownRoute,
     LogElsewhere,
     JobElsewhere,
+    WorkerElsewhere,
     NotNow,
     MethodNotAllowed,
     PositionGone,
@@ -152,6 +153,12 @@ impl ProblemKind {
                 S::NOT_FOUND,
                 "The job is run by another Manager",
                 "ask the Manager that runs the job; GET /api/farm/v1/managers names it",
+            ),
+            Self::WorkerElsewhere => row(
+                "worker-elsewhere",
+                S::NOT_FOUND,
+                "The worker works for another Manager",
+                "ask the Manager that it works for; GET /api/farm/v1/managers names it",
             ),
             Self::NotNow => row(
                 "not-now",

@@ -65,6 +65,17 @@ impl WorkerTask {
     }
 }
 
+/// Why a worker gets no work.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkerQuarantine {
+    /// `self-check`, `failures` or `person`.
+    cause: &'static str,
+    /// What is wrong, where, and what to do.
+    reason: String,
+    #[schema(format = "date-time")]
+    since: String,
+}
+
 /// A worker.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Worker {
@@ -84,6 +95,11 @@ pub(super) struct Worker {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     status_reason: String,
+    /// It gets no work, whatever its status.
+    quarantined: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    quarantine: Option<WorkerQuarantine>,
     /// `linux`, `windows`, `darwin`.
     platform: String,
     /// Task types that it runs.
@@ -114,6 +130,14 @@ impl Worker {
             status: entity.status.unwrap_or(WorkerStatus::Offline).name(),
             status_change: entity.pending.map(StatusChange::from),
             status_reason: row.status_reason.clone(),
+            quarantined: entity.quarantined,
+            quarantine: model
+                .quarantine(row.id)
+                .map(|(facts, reason)| WorkerQuarantine {
+                    cause: facts.cause.name(),
+                    reason: reason.to_owned(),
+                    since: rfc3339(facts.since),
+                }),
             platform: entity.platform.clone(),
             task_types: entity.task_types.iter().cloned().collect(),
             tags: tags
@@ -152,6 +176,8 @@ pub(super) struct WorkersQuery {
     task_type: Option<String>,
     /// Id or name of a worker tag.
     tag: Option<String>,
+    /// Only those that are in quarantine, or that are not.
+    quarantined: Option<bool>,
     /// Last changed at this time or later, RFC 3339.
     since: Option<String>,
     /// Last changed before this time, RFC 3339.
@@ -198,6 +224,7 @@ pub(super) async fn list(
                     && filter.name(&row.detail.name)
                     && filter.moment(row.updated)
                     && filter.tags(&site.model, entity.tags.iter().copied())
+                    && (query.quarantined).is_none_or(|wanted| entity.quarantined == wanted)
             });
         rows.extend(wanted.take(found));
     }

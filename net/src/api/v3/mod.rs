@@ -35,6 +35,7 @@ use crate::node::SharedNode;
 
 pub use body::Body;
 pub use error::Problem;
+pub(crate) use worker::settled;
 pub use worker_auth::WorkerIdentity;
 
 /// Routes under `/api/v3`.

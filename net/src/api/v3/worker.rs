@@ -53,7 +53,7 @@ pub(super) async fn ask(
 
 /// A reply as a worker is to hear it: one that was forgotten a moment ago has to register anew,
 /// like any other that is not known.
-pub(super) fn settled(reply: Reply) -> Result<Answer, Problem> {
+pub(crate) fn settled(reply: Reply) -> Result<Answer, Problem> {
     reply.map_err(|refusal| match refusal {
         Refusal::UnknownWorker { .. } => Problem::forbidden(),
         other => other.into(),
@@ -143,6 +143,8 @@ struct SignOnExtension {
     slots: u8,
     #[serde(default)]
     held_attempts: Vec<String>,
+    /// What its clock shows, in milliseconds since the Unix epoch.
+    clock_ms: Option<i64>,
     /// Bytes that a task may count on.
     slot_memory_bytes: Option<u64>,
 }
@@ -163,6 +165,11 @@ pub(super) async fn sign_on(
         Protocol::Flamenco
     };
     let extension = body.tablao.unwrap_or_default();
+    if let Some(clock_ms) = extension.clock_ms {
+        let now_ms = i64::try_from(clock::now().micros() / 1000).unwrap_or(i64::MAX);
+        node.health
+            .saw_clock(worker.id, clock_ms.saturating_sub(now_ms));
+    }
     let memory = extension.slot_memory_bytes;
     let request = Request::SignOn {
         worker: worker.id,
@@ -196,6 +203,11 @@ pub(super) async fn sign_on(
     let mut body = json!({ "status_requested": status.name() });
     if protocol == Protocol::Tablao {
         body["tablao"] = json!({ "protocol": 1, "manager": node.manager().to_string() });
+        // A worker that was started anew does not know that it was sick.
+        let model = engine.model();
+        if let Some((quarantine, _)) = model.quarantine(worker.id) {
+            body["tablao"]["quarantine"] = json!(quarantine.cause.name());
+        }
     }
     Ok(Json(body).into_response())
 }

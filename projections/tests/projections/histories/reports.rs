@@ -214,7 +214,22 @@ impl World {
 
     pub(super) fn silence(&mut self) -> Request {
         let since = Timestamp::from_micros(self.now - 700_000_000);
-        if self.chance.percent(70) {
+        if self.chance.percent(15) {
+            let causes = [QuarantineCause::SelfCheck, QuarantineCause::Person];
+            Request::QuarantineWorker {
+                worker: self.worker(),
+                cause: self.chance.pick(&causes).expect("there are two"),
+                reason: self.words(),
+            }
+        } else if self.chance.percent(20) {
+            let sick: Vec<_> = self.farm.quarantines().keys().copied().collect();
+            let worker = self.chance.pick(&sick).unwrap_or_else(|| self.worker());
+            Request::LiftQuarantine {
+                worker,
+                own_check_only: self.chance.percent(30),
+                reason: self.words(),
+            }
+        } else if self.chance.percent(70) {
             let live: Vec<AttemptId> = self.farm.attempts().keys().copied().collect();
             Request::LapseAttempts {
                 evidence: (self.chance.pick(&live).into_iter())
