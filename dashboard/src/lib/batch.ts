@@ -14,6 +14,10 @@ export interface Batch {
   staleTasks: Set<string> | "all";
   staleFrames: boolean;
   staleAttempts: Set<string>;
+  /** What lists that the Manager narrows show may have changed. */
+  staleLists: boolean;
+  /** The same of lists of all frames. */
+  staleFrameLists: boolean;
 }
 
 function merge<T>(into: Map<string, Partial<T>>, id: string, fields: Partial<T>): void {
@@ -31,10 +35,15 @@ export function foldBatch(events: readonly FarmEvent[], openJob: string | undefi
     staleTasks: new Set(),
     staleFrames: false,
     staleAttempts: new Set(),
+    staleLists: false,
+    staleFrameLists: false,
   };
   for (const event of events) {
     const { job, worker, tasks, ...consequence } = fold(event);
     if (job !== undefined) {
+      // Steps change no list, and there are many of them.
+      batch.staleLists ||= event.kind !== "StepsAdvanced";
+      batch.staleFrameLists ||= consequence.staleFrames;
       if (consequence.jobPatch !== undefined) merge(batch.jobs, job, consequence.jobPatch);
       if (consequence.staleJob) batch.staleJobs.add(job);
     }
