@@ -91,4 +91,24 @@ describe("the open job", () => {
     await vi.advanceTimersByTimeAsync(5_000);
     expect(open.tasks.get("t1")?.status).toBe("completed");
   });
+
+  it("asks the Manager for the tasks that are wanted, and again when one of the job changes", async () => {
+    // Protects a narrowed list: which tasks are in it is not worked out from those that were loaded.
+    let failed = [task(2, "failed")];
+    const asked = network({
+      "jobs/j/tasks": (url) =>
+        json({ items: url.searchParams.get("status") === "failed" ? failed : [task(1, "active"), task(2, "failed")] }),
+      "tasks/t1": () => json(task(1, "failed")),
+    });
+    const open = new OpenJob("j", new Refetcher(() => true));
+    await vi.advanceTimersByTimeAsync(1_000);
+    open.askTasks({ status: "failed" });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(asked.at(-1)).toContain("status=failed");
+    expect(open.tasks.items.map((row) => row.id)).toEqual(["t2"]);
+    failed = [task(1, "failed"), task(2, "failed")];
+    open.take(foldBatch([{ position: "9", time: "", kind: "AttemptEnded", job: "j", task: "t1", data: {} }], "j"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(open.tasks.items.map((row) => row.id)).toEqual(["t1", "t2"]);
+  });
 });

@@ -37,12 +37,13 @@ describe("the words of a search field", () => {
 
   it("come back from the parameters as they were", () => {
     // Protects an address that somebody was sent: the field shows what the list shows.
-    for (const query of [
+    const queries: Record<string, string>[] = [
       { name: "sh010 wide", status: "failed", "meta.sequence": "010" },
       { name: "12:30 a:b", user: "Ines B" },
       { since: "2026-05-02T10:00:00Z", worker: "birch" },
       {},
-    ]) {
+    ];
+    for (const query of queries) {
       expect(readWords(wordsOf(query), NOW)).toEqual(query);
     }
   });
