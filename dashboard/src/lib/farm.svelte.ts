@@ -67,6 +67,11 @@ class Farm {
     this.open = job === undefined ? undefined : new OpenJob(job, this.#refetcher);
   }
 
+  /** Reads a job that was just made, rather than wait for the event that tells of it. */
+  learn(job: string): Promise<void> {
+    return this.#readJob(job);
+  }
+
   #receive(event: FarmEvent): void {
     this.#inbox.push(event);
     this.#flushTimer ??= setTimeout(() => this.#flush(), BATCH_MS);
