@@ -123,6 +123,9 @@ export async function findFrames(farm, view, count) {
     same(/^\d{4}-.*Z$/.test(sent.get("since")), true, "since is a time of the API");
     await view.count("frame-thumb", count);
     await view.shot("frames-page");
+    await view.find("frame-thumb").first().click();
+    same(await view.find("frame-job").textContent(), "demo", "the job that a frame is of");
+    await view.page.keyboard.press("Escape");
     await ask(view, "find-all-frames", "worker:nobody", "/api/farm/v1/frames");
     await view.page.getByText("No frame matches.").waitFor();
     await view.page.getByRole("link", { name: "Jobs" }).click();
