@@ -1,23 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The dashboard as a person sees it: finds things by their `data-testid`, waits until they are so,
 // and notices a reload of the page, which none of these tests allows.
-import { readFile } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { same } from "./checks.mjs";
+import { fromDist } from "./dist.mjs";
 
 /** Renders and restarts take as long as they take on a busy machine; this only bounds a hang. */
 const WAIT_MS = Number(process.env.WAIT_S ?? 480) * 1_000;
-
-/** For work on the page: the one that was built last, instead of the one inside the binary. */
-const DIST = process.env.PAGE === "dist" ? fileURLToPath(new URL("../../dist", import.meta.url)) : undefined;
-const KINDS = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-
-async function fromDist(route) {
-  const path = new URL(route.request().url()).pathname.slice("/app/".length);
-  const name = extname(path) === "" ? "index.html" : path;
-  await route.fulfill({ body: await readFile(join(DIST, name)), contentType: KINDS[extname(name)] });
-}
 
 export class View {
   constructor(page, out) {
@@ -29,7 +18,7 @@ export class View {
   }
 
   async open(url, place = "") {
-    if (DIST !== undefined) await this.page.route(/\/app\//, fromDist);
+    if (process.env.PAGE === "dist") await this.page.route(/\/app\//, fromDist);
     await this.page.goto(`${url}/app/${place}`);
     await this.page.evaluate(() => {
       window.loadedOnce = true;
