@@ -90,6 +90,8 @@ def _draw_setting(
     else:
         field = row.row(align=True)
         field.enabled = setting.editable
+        # Red while it would be refused: nothing is sent with a required text that is empty.
+        field.alert = _is_missing(group, setting)
         field.prop(group, setting.key)
     if setting.link_button:
         icon = "LINKED" if linked else "UNLINKED"
@@ -97,6 +99,11 @@ def _draw_setting(
     elif setting.eval and setting.editable:
         button = row.operator("tablao.evaluate_setting", text="", icon="SCRIPTPLUGINS")
         button.setting_key = setting.key
+
+
+def _is_missing(group: bpy.types.PropertyGroup, setting: Setting) -> bool:
+    typed = setting.type == "string" and setting.editable
+    return typed and setting.required and not getattr(group, setting.key)
 
 
 def _draw_status(layout: bpy.types.UILayout) -> None:

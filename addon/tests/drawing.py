@@ -41,7 +41,8 @@ def drawn(case: unittest.TestCase, kind: type, **fields: object) -> str:
             self.check("prop", arguments)
             if isinstance(owner, bpy.types.bpy_struct):
                 property_of = owner.bl_rna.properties[name]
-                texts.append(str(arguments.get("text", property_of.name)))
+                alert = "!" if getattr(self, "alert", False) else ""
+                texts.append(alert + str(arguments.get("text", property_of.name)))
             getattr(owner, name)
 
         def operator(self, name: str, **arguments: object) -> types.SimpleNamespace:

@@ -432,6 +432,10 @@ class Drawing(InBlender):
         self.assertIn("Scene range", labels)
         self.group.autoeval_range = False
         self.assertNotIn("Scene range", draw_panel(self))
+        self.assertNotIn("!Text", draw_panel(self))
+        self.group.text = ""  # Required; the optional "Hashed" is empty, too.
+        self.assertIn("!Text", draw_panel(self))
+        self.assertNotIn("!Hashed", draw_panel(self))
         self.scene.tablao_job_type = "gone"
         self.assertIn("no job type 'gone'", draw_panel(self))
         facts = part("job_types").facts
