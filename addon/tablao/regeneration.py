@@ -79,7 +79,8 @@ class TABLAO_OT_regenerate_job(bpy.types.Operator):
             if confirmed is None:
                 self._prepare(context, farm_client(self.url))
             done = self._ask(preview=False, if_match=confirmed.etag if confirmed else "")
-            text = f"Job {self._job.name!r}: {done.queued.count} tasks queued, {done.kept} kept"
+            counts = f"{done.queued.count} tasks queued, {done.kept - done.again} kept"
+            text = f"Job {self._job.name!r}: {counts}"
             self.report({"INFO"}, text)
             if confirmed is not None:
                 watch.follow(self._client, self._client.job(self._job.job))
@@ -97,10 +98,15 @@ class TABLAO_OT_regenerate_job(bpy.types.Operator):
         except TablaoError as cause:
             self.report({"ERROR"}, str(cause))
             return {"CANCELLED"}
-        return context.window_manager.invoke_props_dialog(self, width=DIALOGUE_WIDTH)
+        options = {"width": DIALOGUE_WIDTH}
+        if bpy.app.version >= (4, 1, 0):
+            options["confirm_text"] = "Regenerate"
+        return context.window_manager.invoke_props_dialog(self, **options)
 
     def check(self, _context: bpy.types.Context) -> bool:
-        """Called by Blender when something in the dialogue was changed: the preview follows."""
+        """Called by Blender after each key and click in the dialogue: the preview follows."""
+        if self.everything == self._looked_with:
+            return False
         try:
             self._look()
         except TablaoError as cause:
@@ -140,6 +146,7 @@ class TABLAO_OT_regenerate_job(bpy.types.Operator):
         )
 
     def _look(self) -> None:
+        self._looked_with = self.everything
         self._told = self._ask(preview=True)
         self._told_words = words(self._told)
 

@@ -410,6 +410,18 @@ class Regenerating(InBlender):
         ):
             self.assertIn(line, lines)
 
+    def test_the_preview_follows_the_switch_in_the_dialogue(self) -> None:
+        """Protects from confirming what was shown for another choice; keys alone ask nothing."""
+        module = part("regeneration")
+        looks: list[bool] = []
+        dialogue = types.SimpleNamespace(everything=False, _looked_with=False)
+        dialogue._look = lambda: looks.append(dialogue.everything)
+        check = module.TABLAO_OT_regenerate_job.check
+        self.assertFalse(check(dialogue, bpy.context))
+        dialogue.everything = True
+        self.assertTrue(check(dialogue, bpy.context))
+        self.assertEqual(looks, [True])
+
     def test_what_fails_is_told_and_changes_nothing(self) -> None:
         """Protects scripts that decide by the operator's result."""
         self.assertEqual(self.regenerate(settings_json='{"no_such": 1}'), {"CANCELLED"})

@@ -91,7 +91,8 @@ def regenerate_in_a_dialogue(farm: RecordingFarm, override: dict[str, object]) -
         if len(asked) > 1:
             break
         yield
-    assert [each.body["preview"] for each in asked] == [True, False], "confirmed"
+    previews = [each.body["preview"] for each in asked]
+    assert previews == [True, False], f"confirmed: {previews}"
     assert asked[-1].headers["if-match"] == farm.preview_etag, "just what was shown"
 
 
