@@ -9,6 +9,7 @@ import { Found } from "./found.svelte";
 import { FoundFrames } from "./found-frames.svelte";
 import { LiveConnection, watchTheBrowser, type ConnectionState } from "./live";
 import { OpenJob } from "./open-job.svelte";
+import type { Query } from "./query";
 import { Refetcher } from "./refetch";
 import { tell } from "./notices.svelte";
 import type { FarmEvent, Job, Worker } from "./types";
@@ -61,10 +62,11 @@ class Farm {
     setInterval(() => this.#markStatus(), FARM_STATUS_EVERY_MS);
   }
 
-  openJob(job: string | undefined): void {
+  /** `asked`: what its tasks and frames are asked for. */
+  openJob(job: string | undefined, asked?: { tasks: Query; frames: Query }): void {
     if (this.open?.id === job) return;
     this.open?.close();
-    this.open = job === undefined ? undefined : new OpenJob(job, this.#refetcher);
+    this.open = job === undefined ? undefined : new OpenJob(job, this.#refetcher, asked);
   }
 
   /** Reads a job that was just made, rather than wait for the event that tells of it. */

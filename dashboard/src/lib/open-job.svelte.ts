@@ -43,7 +43,11 @@ export class OpenJob {
   constructor(
     readonly id: string,
     private readonly refetcher: Refetcher,
+    /** What its lists are asked for from the beginning, so that they never show more. */
+    asked: { tasks: Query; frames: Query } = { tasks: {}, frames: {} },
   ) {
+    this.#taskQuery = asked.tasks;
+    this.#frameQuery = asked.frames;
     this.reload();
   }
 

@@ -111,4 +111,14 @@ describe("the open job", () => {
     await vi.advanceTimersByTimeAsync(2_000);
     expect(open.tasks.items.map((row) => row.id)).toEqual(["t1", "t2"]);
   });
+
+  it("that was opened with a query never shows more than what it asks for", async () => {
+    // Protects a shared address from flashing up a list that its sender did not see.
+    const asked = network({ "jobs/j/tasks": () => json({ items: [task(2, "failed")] }) });
+    const open = new OpenJob("j", new Refetcher(() => true), { tasks: { status: "failed" }, frames: { flag: "black" } });
+    open.askTasks({ status: "failed" });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(asked.filter((path) => path.includes("/tasks?"))).toEqual([expect.stringContaining("status=failed")]);
+    expect(asked.some((path) => path.includes("flag=black"))).toBe(true);
+  });
 });
