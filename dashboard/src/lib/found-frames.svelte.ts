@@ -8,6 +8,8 @@ import type { Refetcher } from "./refetch";
 import type { Frame } from "./types";
 
 const PAGE = 120;
+/** How soon after an event they are asked for again: the Manager may have to look at all it has. */
+const AFTER_EVENT_MS = 3_000;
 
 export class FoundFrames {
   frames = $state.raw<readonly Frame[]>([]);
@@ -18,6 +20,7 @@ export class FoundFrames {
 
   #query: Query | undefined;
   #shown = PAGE;
+  #soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly refetcher: Refetcher) {}
 
@@ -26,7 +29,7 @@ export class FoundFrames {
     if (query !== undefined && this.#query !== undefined && sameQuery(query, this.#query)) return;
     this.#query = query;
     this.#shown = PAGE;
-    if (query !== undefined) this.stale();
+    if (query !== undefined) this.#mark();
     else {
       this.frames = [];
       this.loaded = false;
@@ -35,10 +38,19 @@ export class FoundFrames {
 
   more(): void {
     this.#shown += PAGE;
-    this.stale();
+    this.#mark();
   }
 
+  /** Something happened that may have changed the answer. */
   stale(): void {
+    if (this.#query === undefined) return;
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      this.#mark();
+    }, AFTER_EVENT_MS);
+  }
+
+  #mark(): void {
     if (this.#query === undefined) return;
     this.refetcher.mark("frames that were asked for", async () => {
       const query = this.#query;

@@ -5,6 +5,9 @@ import { Refusal } from "./api";
 import { isEmpty, sameQuery, type Query } from "./query";
 import type { Refetcher } from "./refetch";
 
+/** How soon after an event a list is asked for again: finding costs the Manager more than reading. */
+const AFTER_EVENT_MS = 1_000;
+
 export class Found<T> {
   /** In the Manager's order; undefined while nothing is asked for. */
   rows = $state.raw<readonly T[] | undefined>(undefined);
@@ -12,6 +15,7 @@ export class Found<T> {
   problem = $state("");
 
   #query: Query = {};
+  #soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly name: string,
@@ -30,7 +34,11 @@ export class Found<T> {
 
   /** Something happened that may have changed the answer. */
   stale(): void {
-    if (!isEmpty(this.#query)) this.#mark();
+    if (isEmpty(this.#query)) return;
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      if (!isEmpty(this.#query)) this.#mark();
+    }, AFTER_EVENT_MS);
   }
 
   #mark(): void {

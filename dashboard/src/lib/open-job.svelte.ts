@@ -58,6 +58,7 @@ export class OpenJob {
   reload(): void {
     this.#markTasks("all");
     this.#markFrames();
+    this.#markFlaws();
     if (this.#openTask !== undefined) this.#markTask(this.#openTask);
   }
 
@@ -96,6 +97,8 @@ export class OpenJob {
     if (this.#readingAll) for (const task of batch.tasks.keys()) this.#staleTasks.add(task);
     this.#markTasks(batch.staleTasks);
     if (batch.staleFrames) this.#markFrames();
+    // A frame that was published may have been a bad one; where there was none, none has gone.
+    if (batch.staleFlaws || (batch.staleFrames && this.flawed > 0)) this.#markFlaws();
     const open = this.#openTask;
     if (open === undefined) return;
     const touched = batch.staleTasks === "all" || batch.staleTasks.has(open);
@@ -172,12 +175,16 @@ export class OpenJob {
       } catch (cause) {
         problem = refusedQuery(cause);
       }
-      const flawed = await api.frames({ job: this.id, flag: "any" }, FLAWED_COUNTED_MAX);
       if (query !== this.#frameQuery) return;
       this.frames = frames;
       this.olderFrames = cursor;
       this.frameProblem = problem;
-      this.flawed = flawed.items.length;
+    });
+  }
+
+  #markFlaws(): void {
+    this.refetcher.mark(`bad frames of ${this.id}`, async () => {
+      this.flawed = (await api.frames({ job: this.id, flag: "any" }, FLAWED_COUNTED_MAX)).items.length;
     });
   }
 

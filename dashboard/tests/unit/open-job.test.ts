@@ -121,4 +121,27 @@ describe("the open job", () => {
     expect(asked.filter((path) => path.includes("/tasks?"))).toEqual([expect.stringContaining("status=failed")]);
     expect(asked.some((path) => path.includes("flag=black"))).toBe(true);
   });
+
+  it("counts bad frames of the whole job, and again when some were found or are gone", async () => {
+    // Protects the offer to render them anew: most frames of a long job are not on the page.
+    let bad = 0;
+    const asked = network({
+      frames: (url) => json({ items: url.searchParams.get("flag") === "any" ? Array.from({ length: bad }, () => ({})) : [] }),
+    });
+    const counts = () => asked.filter((path) => path.includes("flag=any")).length;
+    const happens = async (kind: string) => {
+      open.take(foldBatch([{ position: "9", time: "", kind, job: "j", data: {} }], "j"));
+      await vi.advanceTimersByTimeAsync(2_000);
+    };
+    const open = new OpenJob("j", new Refetcher(() => true));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await happens("FramePublished");
+    expect(counts()).toBe(1);
+    bad = 3;
+    await happens("FrameFlagged");
+    expect(open.flawed).toBe(3);
+    bad = 0;
+    await happens("FramePublished");
+    expect(open.flawed).toBe(0);
+  });
 });
