@@ -5,7 +5,16 @@ Works as an add-on in Blender 3.4 to 4.1, as an extension from 4.2 on, and insid
 module. This file only registers the parts; each part's duty is in its own module.
 """
 
-from . import job_types, operators, panel, preferences, scene_properties, watch
+from . import (
+    job_types,
+    operators,
+    panel,
+    preferences,
+    regeneration,
+    scene_properties,
+    submitted,
+    watch,
+)
 
 bl_info = {
     "name": "Tablao",
@@ -18,7 +27,16 @@ bl_info = {
 }
 
 # In the order of their dependence: the panel draws what the others have registered.
-_PARTS = (preferences, job_types, scene_properties, operators, panel, watch)
+_PARTS = (
+    preferences,
+    job_types,
+    submitted,
+    scene_properties,
+    operators,
+    regeneration,
+    panel,
+    watch,
+)
 
 
 def register() -> None:

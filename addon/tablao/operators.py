@@ -97,15 +97,7 @@ class TABLAO_OT_submit_job(bpy.types.Operator):
         try:
             client = farm_client(self.url)
             job = self._submit(context, client)
-            if not self.wait:
-                return {"FINISHED"}
-            ended = client.wait_for_job(
-                job.id, on_change=_print_progress, timeout_s=self.wait_s or None
-            )
-            if ended.status == "completed":
-                self.report({"INFO"}, f"Job {ended.name!r} ({ended.id}) is completed")
-                return {"FINISHED"}
-            self.report({"WARNING"}, client.why_not_completed(ended))
+            return wait_for(self, client, job.id) if self.wait else {"FINISHED"}
         except TablaoError as cause:
             self.report({"WARNING"}, str(cause))
         return {"CANCELLED"}
@@ -126,7 +118,7 @@ class TABLAO_OT_submit_job(bpy.types.Operator):
             scene=context.scene,
             job_name=self.job_name,
             job_type=self.job_type,
-            given=_settings_from(self.settings_json),
+            given=settings_from(self.settings_json),
             save=self.save,
         )
         job, warnings = submission.submit(client)
@@ -175,7 +167,19 @@ class TABLAO_OT_stop_following(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _settings_from(text: str) -> dict[str, Any]:
+def wait_for(operator: bpy.types.Operator, client: Client, job_id: str) -> set[str]:
+    """For scripts: waits as the operator's `wait_s` says; FINISHED only if the job completed."""
+    ended = client.wait_for_job(
+        job_id, on_change=_print_progress, timeout_s=operator.wait_s or None
+    )
+    if ended.status == "completed":
+        operator.report({"INFO"}, f"Job {ended.name!r} ({ended.id}) is completed")
+        return {"FINISHED"}
+    operator.report({"WARNING"}, client.why_not_completed(ended))
+    return {"CANCELLED"}
+
+
+def settings_from(text: str) -> dict[str, Any]:
     """The settings a script gave as JSON."""
     if not text.strip():
         return {}

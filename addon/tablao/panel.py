@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import bpy
 
-from . import job_types, watch
+from . import job_types, submitted, watch
 from .job_types import facts
 from .preferences import farm_url
 from .scene_properties import job_name_of
+from .submission import open_file
 from .tablao_client import BadRequest, Setting
 
 TEXT_WIDTH = 60
@@ -52,17 +53,21 @@ class TABLAO_PT_submit(bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("tablao.submit_job", icon="RENDER_ANIMATION")
+        before = submitted.last(facts.url, open_file())
+        if before is not None:
+            text = f"Regenerate {before.name!r}..."
+            layout.operator("tablao.regenerate_job", text=text, icon="FILE_REFRESH")
         _draw_status(layout)
 
 
 def _draw_settings(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     if not facts.job_types:
-        _draw_text(layout, f"Refresh to get the job types of {farm_url()}", "INFO")
+        draw_text(layout, f"Refresh to get the job types of {farm_url()}", "INFO")
         return
     try:
         job_type = job_types.chosen_type(scene)
     except BadRequest as cause:
-        _draw_text(layout, str(cause), "ERROR")
+        draw_text(layout, str(cause), "ERROR")
         return
     group = job_types.group_of(scene, job_type)
     column = layout.column(align=True)
@@ -85,6 +90,8 @@ def _draw_setting(
     else:
         field = row.row(align=True)
         field.enabled = setting.editable
+        # Red while it would be refused: nothing is sent with a required text that is empty.
+        field.alert = _is_missing(group, setting)
         field.prop(group, setting.key)
     if setting.link_button:
         icon = "LINKED" if linked else "UNLINKED"
@@ -92,6 +99,11 @@ def _draw_setting(
     elif setting.eval and setting.editable:
         button = row.operator("tablao.evaluate_setting", text="", icon="SCRIPTPLUGINS")
         button.setting_key = setting.key
+
+
+def _is_missing(group: bpy.types.PropertyGroup, setting: Setting) -> bool:
+    typed = setting.type == "string" and setting.editable
+    return typed and setting.required and not getattr(group, setting.key)
 
 
 def _draw_status(layout: bpy.types.UILayout) -> None:
@@ -108,13 +120,13 @@ def _draw_status(layout: bpy.types.UILayout) -> None:
     else:
         layout.label(text=f"{text}, {job.fraction_done:.0%}")
     if current.text:
-        _draw_text(layout, current.text, "ERROR")
+        draw_text(layout, current.text, "ERROR")
     if not current.is_over:
         layout.operator("tablao.stop_following", icon="PANEL_CLOSE")
     layout.operator("wm.url_open", text="Open the Dashboard", icon="URL").url = facts.url
 
 
-def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
+def draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
     """A text of any length, broken at words."""
     column = layout.column(align=True)
     for paragraph in text.splitlines():

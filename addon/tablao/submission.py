@@ -15,10 +15,11 @@ from typing import Any
 
 import bpy
 
-from . import job_types
+from . import job_types, submitted
 from .evaluate import refuse_missing
 from .job_types import facts
 from .scene_properties import job_name_of
+from .submitted import Submitted
 from .tablao_client import BadRequest, Client, Job, JobType, job_request
 
 
@@ -59,20 +60,18 @@ class Submission:
         request = self._request(job_type)
         client.check_job(request)
         if self.save:
-            _save_in_place()
-        blend_file = Path(os.path.abspath(bpy.data.filepath))
+            save_in_place()
+        blend_file = open_file()
         if _takes_blend_file(job_type):
-            warnings += _visibility_warnings(blend_file)
-        return client.submit_job(request), warnings
+            warnings += _visibility_warnings(Path(blend_file))
+        job = client.submit_job(request)
+        given = self.given or {}
+        submitted.remember(client.url, blend_file, Submitted(job.id, job.name, job.type, given))
+        return job, warnings
 
     def _request(self, job_type: JobType) -> dict[str, Any]:
         name = self.job_name or job_name_of(self.scene)
-        given = dict(self.given or {})
-        if _takes_blend_file(job_type):
-            given.setdefault("blendfile", os.path.abspath(bpy.data.filepath))
-        group = job_types.group_of(self.scene, job_type)
-        values = job_types.settled(group, job_type, name, given).all()
-        refuse_missing(job_type, values)
+        values = settings_now(self.scene, job_type, name, self.given or {})
         return job_request(
             job_type,
             name,
@@ -91,11 +90,29 @@ class Submission:
             )
 
 
+def settings_now(
+    scene: bpy.types.Scene, job_type: JobType, job_name: str, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Every setting as it is to be sent for the open file; `given` wins over the scene's values."""
+    given = dict(given)
+    if _takes_blend_file(job_type):
+        given.setdefault("blendfile", open_file())
+    group = job_types.group_of(scene, job_type)
+    values = job_types.settled(group, job_type, job_name, given).all()
+    refuse_missing(job_type, values)
+    return values
+
+
+def open_file() -> str:
+    """The open file's path, as workers are told it."""
+    return os.path.abspath(bpy.data.filepath)
+
+
 def _takes_blend_file(job_type: JobType) -> bool:
     return any(s.key == "blendfile" and s.type == "string" for s in job_type.settings)
 
 
-def _save_in_place() -> None:
+def save_in_place() -> None:
     """Saves, so that the workers open what is open here.
 
     Without a window Blender does not notice what a script changes, so there the file is saved

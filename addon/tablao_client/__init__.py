@@ -20,11 +20,22 @@ from .errors import (
     NotAFarm,
     NotAllowed,
     NotFound,
+    PreviewOvertaken,
     Refused,
     TablaoError,
     WaitEnded,
 )
-from .models import Job, JobType, Setting, SharedStorage, Tag, Task, Version
+from .models import (
+    Job,
+    JobType,
+    Regeneration,
+    Setting,
+    SharedStorage,
+    SomeTasks,
+    Tag,
+    Task,
+    Version,
+)
 
 __all__ = [
     "BadRequest",
@@ -39,9 +50,12 @@ __all__ = [
     "NotAFarm",
     "NotAllowed",
     "NotFound",
+    "PreviewOvertaken",
     "Refused",
+    "Regeneration",
     "Setting",
     "SharedStorage",
+    "SomeTasks",
     "Tag",
     "Task",
     "TablaoError",

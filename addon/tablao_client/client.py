@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .errors import BadRequest
-from .models import Job, JobType, SharedStorage, Tag, Task, Version
+from .models import Job, JobType, Regeneration, SharedStorage, Tag, Task, Version
 from .transport import Transport
 from .waiting import wait_for_job, why_not_completed
 
@@ -120,6 +120,34 @@ class Client:
         """Asks for another task status, such as `queued` to run it again."""
         path = f"/api/v3/tasks/{quote(task_id, safe='')}/setstatus"
         self._transport.ask("POST", path, {"status": status, "reason": reason})
+
+    def regenerate_job(
+        self,
+        job_id: str,
+        settings: dict[str, Any] | None = None,
+        *,
+        everything: bool = False,
+        preview: bool = False,
+        if_match: str = "",
+        reason: str = "",
+    ) -> Regeneration:
+        """Compiles a job anew with its job type and files as they are now.
+
+        `settings` are those that change; None as a value takes one away. Tasks that come out the
+        same keep what they have done. With `preview` nothing is changed; its `etag`, given as
+        `if_match`, refuses with `PreviewOvertaken` what the preview did not say. Flamenco's
+        Manager cannot do this.
+        """
+        body = {
+            "settings": settings or {},
+            "submitter_platform": this_platform(),
+            "everything": everything,
+            "preview": preview,
+            "reason": reason,
+        }
+        path = f"/api/farm/v1/jobs/{quote(job_id, safe='')}/regenerate"
+        answer, etag = self._transport.ask_tagged("POST", path, body, if_match=if_match)
+        return Regeneration.read(answer, etag)
 
     def wait_for_job(
         self, job_id: str, *, on_change: Callable[[Job], None] | None = None, **options: Any

@@ -52,6 +52,10 @@ class JobTypeChanged(Refused):
     """The job type has changed on the farm since its settings were fetched (412)."""
 
 
+class PreviewOvertaken(Refused):
+    """Something else would happen by now than what the preview said (412); nothing was done."""
+
+
 class FarmFault(TablaoError):
     """The farm failed by itself (5xx)."""
 
@@ -66,13 +70,15 @@ def error_from_answer(status: int, reason: str, body: bytes) -> TablaoError:
     Reads both shapes a farm uses: `{code, message}` below /api/v3 and `application/problem+json`
     with its `detail` and `hint` below /api/farm.
     """
-    message, hint = _said_by_the_farm(body)
+    message, hint, kind = _said_by_the_farm(body)
     message = message or f"the farm answered {status} {reason}".strip()
     if status in (401, 403):
         hint = hint or "Set a valid token in the add-on preferences or in TABLAO_TOKEN"
         return NotAllowed(message, hint=hint, code=status)
     if status == 404:
         return NotFound(message, hint=hint or "Check the id and the farm address", code=status)
+    if status == 412 and kind.endswith(":stale-preview"):
+        return PreviewOvertaken(message, hint=hint, code=status)
     if status == 412:
         hint = hint or "Refresh the job types, look at the settings and submit again"
         return JobTypeChanged(message, hint=hint, code=status)
@@ -90,16 +96,18 @@ def error_from_answer(status: int, reason: str, body: bytes) -> TablaoError:
     )
 
 
-def _said_by_the_farm(body: bytes) -> tuple[str, str]:
-    """The message and the hint in an error body, each empty where the body has none."""
+def _said_by_the_farm(body: bytes) -> tuple[str, str, str]:
+    """Message, hint and type in an error body, each empty where the body has none."""
     try:
         document = json.loads(body)
     except ValueError:
-        return "", ""
+        document = None
     if not isinstance(document, dict):
-        return "", ""
-    for key in ("message", "detail", "title"):
-        if isinstance(document.get(key), str) and document[key]:
-            hint = document.get("hint")
-            return document[key].rstrip("."), hint if isinstance(hint, str) else ""
-    return "", ""
+        return "", "", ""
+
+    def text(key: str) -> str:
+        value = document.get(key)
+        return value if isinstance(value, str) else ""
+
+    message = text("message") or text("detail") or text("title")
+    return message.rstrip("."), text("hint"), text("type")

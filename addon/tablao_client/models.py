@@ -231,3 +231,67 @@ class Task:
             activity=str(document.get("activity") or ""),
             raw=document,
         )
+
+
+@dataclass(frozen=True)
+class SomeTasks:
+    """How many tasks of a sort there are, and the names of the first hundred."""
+
+    count: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, document: Any, key: str) -> SomeTasks:
+        """Reads one sort of tasks in the answer about a regeneration."""
+        sort = _take(document, key, dict, "a regeneration")
+        names = _take_list(sort, "names", "a regeneration")
+        return cls(_take(sort, "count", int, "a regeneration"), tuple(map(str, names)))
+
+
+@dataclass(frozen=True)
+class Regeneration:
+    """What a regeneration does to a job's tasks, or would do.
+
+    `etag` names just this: sent as `if_match`, it keeps anything else from happening.
+    """
+
+    is_preview: bool
+    generation: int
+    kept: int
+    again: int
+    changed: SomeTasks
+    added: SomeTasks
+    vanished: SomeTasks
+    stopped: int
+    inputs: tuple[str, ...]
+    etag: str
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, document: Any, etag: str) -> Regeneration:
+        """Reads the answer of `POST /api/farm/v1/jobs/{id}/regenerate`."""
+        return cls(
+            is_preview=bool(document.get("preview")),
+            generation=_take(document, "generation", int, "a regeneration"),
+            kept=_take(document, "kept", int, "a regeneration"),
+            again=_take(document, "again", int, "a regeneration"),
+            changed=SomeTasks.read(document, "changed"),
+            added=SomeTasks.read(document, "added"),
+            vanished=SomeTasks.read(document, "vanished"),
+            stopped=_take(document, "stopped", int, "a regeneration"),
+            inputs=tuple(map(str, _take_list(document, "inputs", "a regeneration"))),
+            etag=etag,
+            raw=document,
+        )
+
+    @property
+    def queued(self) -> SomeTasks:
+        """Tasks that run: those that changed, new ones, and kept ones without a result."""
+        count = self.changed.count + self.added.count + self.again
+        return SomeTasks(count, self.changed.names + self.added.names)
+
+    @property
+    def retired(self) -> SomeTasks:
+        """Tasks that go: replaced ones, and those that there are no more."""
+        count = self.changed.count + self.vanished.count
+        return SomeTasks(count, self.changed.names + self.vanished.names)

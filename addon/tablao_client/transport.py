@@ -58,9 +58,16 @@ class Transport:
 
     def ask(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
         """Sends a request and returns the JSON of its answer, or None where it has none."""
-        status, content_type, answer = self._exchange_with_retries(method, path, body, key)
+        return self.ask_tagged(method, path, body, key=key)[0]
+
+    def ask_tagged(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, if_match: str = ""
+    ) -> tuple[Any, str]:
+        """The same with the answer's ETag; with `if_match`, refused where that no longer holds."""
+        status, told, answer = self._exchange_with_retries(method, path, body, key, if_match)
+        content_type, etag = told.get("content-type", ""), told.get("etag", "")
         if status == 204 or not answer:
-            return None
+            return None, etag
         if "json" not in content_type:
             raise NotAFarm(
                 f"{self.url} answered with {content_type or 'an unnamed content type'}, not JSON",
@@ -68,7 +75,7 @@ class Transport:
                 code=status,
             )
         try:
-            return json.loads(answer)
+            return json.loads(answer), etag
         except ValueError as cause:
             raise NotAFarm(
                 f"{self.url} answered with broken JSON", hint="Look at the farm's log", code=status
@@ -76,13 +83,15 @@ class Transport:
 
     def ask_text(self, path: str) -> str:
         """Fetches a plain text, such as the end of a task log; empty where there is none."""
-        _status, _content_type, answer = self._exchange_with_retries("GET", path, None)
+        _status, _headers, answer = self._exchange_with_retries("GET", path, None)
         return answer.decode("utf-8", errors="replace")
 
     def _exchange_with_retries(
-        self, method: str, path: str, body: Any, key: str | None = None
-    ) -> tuple[int, str, bytes]:
+        self, method: str, path: str, body: Any, key: str | None = None, if_match: str = ""
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         headers = self._headers(method, body, key)
+        if if_match:
+            headers["If-Match"] = if_match
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
         give_up_at = self._clock() + self._retry_s
         delay_s = RETRY_DELAY_S_MIN
@@ -100,7 +109,7 @@ class Transport:
                     ) from cause
             else:
                 if 200 <= status < 300:
-                    return status, answer_headers.get("content-type", ""), answer
+                    return status, answer_headers, answer
                 wait_s = max(wait_s, _retry_after_s(answer_headers))
                 if status not in RETRY_STATUSES or self._clock() + wait_s > give_up_at:
                     raise error_from_answer(status, reason, answer)

@@ -23,6 +23,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from drawing import drawn  # noqa: E402
 from installing import install_add_on  # noqa: E402
 from recording_farm import Fault, RecordingFarm  # noqa: E402
 from verdict import run_and_end  # noqa: E402
@@ -333,6 +334,109 @@ class Waiting(InBlender):
         self.assertTrue(watch.current().is_over)
 
 
+class Regenerating(InBlender):
+    def setUp(self) -> None:
+        super().setUp()
+        self.submit(settings_json='{"hidden_name": "given"}')
+        self.job = next(iter(self.farm.jobs))
+        self.farm.asked.clear()
+
+    def regenerate(self, **options: object) -> set[str]:
+        return bpy.ops.tablao.regenerate_job(url=self.farm.url, **options)
+
+    def asked(self) -> list[dict[str, object]]:
+        path = f"/api/farm/v1/jobs/{self.job}/regenerate"
+        return [each.body for each in self.farm.asked if each.path == path]
+
+    def test_the_job_of_this_file_is_regenerated_with_its_settings_as_they_are_now(self) -> None:
+        """Protects what the person sees in the panel, and what a script gave at submission."""
+        self.group.count = 5
+        self.scene.frame_end = 12
+        self.scene.tablao_job_name = "another name"
+        self.scene.tablao_job_type = "no-settings"  # Chosen since; the job keeps its type.
+        self.assertEqual(self.regenerate(), {"FINISHED"})
+        (body,) = self.asked()
+        settings = body["settings"]
+        self.assertEqual((settings["count"], settings["range"]), (5, "7-12"))
+        self.assertEqual(settings["hidden_name"], "given")
+        self.assertEqual(settings["blendfile"], str(self.file))
+        self.assertIn("shot", settings["computed"])
+        self.assertNotIn("another name", settings["computed"])
+        self.assertEqual((body["preview"], body["everything"]), (False, False))
+        self.assertEqual(body["submitter_platform"], sys.platform)
+        self.regenerate(settings_json='{"count": 7, "hidden_name": "anew"}', everything=True)
+        body = self.asked()[-1]
+        self.assertEqual((body["settings"]["count"], body["settings"]["hidden_name"]), (7, "anew"))
+        self.assertTrue(body["everything"])
+
+    def test_another_session_knows_the_job_and_another_file_does_not(self) -> None:
+        """Protects an artist who comes back the next day, and a copy of the file from its job."""
+        submitted = part("submitted")
+        submitted.unregister()
+        self.assertIsNone(submitted.last(self.farm.url, str(self.file)))
+        submitted.register()
+        self.assertEqual(submitted.last(self.farm.url, str(self.file)).job, self.job)
+        self.assertIn("Regenerate 'shot'...", draw_panel(self))
+        bpy.ops.wm.save_as_mainfile(filepath=str(self.folder / "copy.blend"))
+        self.assertNotIn("Regenerate", draw_panel(self))
+        self.assertEqual(self.regenerate(), {"CANCELLED"})
+        self.assertEqual(self.asked(), [])
+        self.assertEqual(self.regenerate(job_id=self.job), {"FINISHED"})
+        self.assertEqual(len(self.asked()), 1)
+
+    def test_the_file_is_saved_before_the_farm_compares_it(self) -> None:
+        """Protects a preview from being about an older file than the one that is open."""
+        self.scene.name = "Renamed by a script"
+        before = self.file.stat().st_mtime_ns
+        self.regenerate(save=False)
+        self.assertEqual(self.file.stat().st_mtime_ns, before)
+        self.regenerate()
+        self.assertGreater(self.file.stat().st_mtime_ns, before)
+
+    def test_the_dialogue_says_what_would_be_kept_queued_and_retired(self) -> None:
+        """Protects the person who confirms: every number of the farm's answer is there."""
+        module = part("regeneration")
+        job = part("submitted").last(self.farm.url, str(self.file))
+        told = part("preferences").farm_client(self.farm.url).regenerate_job(job.job, preview=True)
+        operator = module.TABLAO_OT_regenerate_job
+        lines = drawn(self, operator, _job=job, _told_words=module.words(told), everything=False)
+        for line in (
+            "4 tasks stay as they are",
+            "5 tasks are queued: render-1, render-2, render-3",
+            "Of those 1 are the same, but have no result yet",
+            "2 tasks are retired: render-1, old",
+            "1 that run are asked to stop",
+            "Changed on the disk: /shot.blend",
+        ):
+            self.assertIn(line, lines)
+
+    def test_the_preview_follows_the_switch_in_the_dialogue(self) -> None:
+        """Protects from confirming what was shown for another choice; keys alone ask nothing."""
+        module = part("regeneration")
+        looks: list[bool] = []
+        dialogue = types.SimpleNamespace(everything=False, _looked_with=False)
+        dialogue._look = lambda: looks.append(dialogue.everything)
+        check = module.TABLAO_OT_regenerate_job.check
+        self.assertFalse(check(dialogue, bpy.context))
+        dialogue.everything = True
+        self.assertTrue(check(dialogue, bpy.context))
+        self.assertEqual(looks, [True])
+
+    def test_what_fails_is_told_and_changes_nothing(self) -> None:
+        """Protects scripts that decide by the operator's result."""
+        self.assertEqual(self.regenerate(settings_json='{"no_such": 1}'), {"CANCELLED"})
+        self.assertEqual(self.asked(), [])
+        refusal = b'{"type": "urn:tablao:problem:not-compiled", "detail": "the script throws"}'
+        self.farm.faults.append(Fault("/regenerate", 422, refusal))
+        self.assertEqual(self.regenerate(), {"CANCELLED"})
+
+    def test_waiting_ends_as_the_job_ends(self) -> None:
+        """Protects build scripts that go on only with all frames there."""
+        for status, result in (("completed", "FINISHED"), ("failed", "CANCELLED")):
+            self.farm.job_statuses += ["active", status]
+            self.assertEqual(self.regenerate(wait=True), {result}, status)
+
+
 class Drawing(InBlender):
     def test_every_state_of_the_panel_draws(self) -> None:
         """Protects the panel from names that this Blender does not have."""
@@ -340,6 +444,10 @@ class Drawing(InBlender):
         self.assertIn("Scene range", labels)
         self.group.autoeval_range = False
         self.assertNotIn("Scene range", draw_panel(self))
+        self.assertNotIn("!Text", draw_panel(self))
+        self.group.text = ""  # Required; the optional "Hashed" is empty, too.
+        self.assertIn("!Text", draw_panel(self))
+        self.assertNotIn("!Hashed", draw_panel(self))
         self.scene.tablao_job_type = "gone"
         self.assertIn("no job type 'gone'", draw_panel(self))
         facts = part("job_types").facts
@@ -350,50 +458,7 @@ class Drawing(InBlender):
 
 
 def draw_panel(case: unittest.TestCase) -> str:
-    """Draws into a layout that checks every name against this Blender; returns all texts.
-
-    Without a window Blender draws nothing, so this stands in for its layout.
-    """
-    texts: list[str] = []
-    functions = bpy.types.UILayout.bl_rna.functions
-    icons = functions["label"].parameters["icon"].enum_items.keys()
-
-    class Layout:
-        def _same(self, **_: object) -> Layout:
-            return self
-
-        row = column = split = _same
-
-        def check(self, function: str, arguments: dict[str, object]) -> None:
-            known = functions[function].parameters.keys()
-            case.assertLessEqual(set(arguments), set(known), function)
-            case.assertIn(arguments.get("icon", "NONE"), icons)
-
-        def label(self, **arguments: object) -> None:
-            self.check("label", arguments)
-            texts.append(str(arguments.get("text", "")))
-
-        def prop(self, owner: bpy.types.bpy_struct, name: str, **arguments: object) -> None:
-            self.check("prop", arguments)
-            case.assertIn(name, owner.bl_rna.properties.keys())
-            getattr(owner, name)
-
-        def operator(self, name: str, **arguments: object) -> types.SimpleNamespace:
-            self.check("operator", arguments)
-            namespace, operator = name.split(".")
-            getattr(getattr(bpy.ops, namespace), operator).get_rna_type()
-            return types.SimpleNamespace()
-
-    if "progress" in functions.keys():
-
-        def progress(self: Layout, **arguments: object) -> None:
-            self.check("progress", arguments)
-            texts.append(str(arguments.get("text", "")))
-
-        Layout.progress = progress
-    panel = types.SimpleNamespace(layout=Layout())
-    part("panel").TABLAO_PT_submit.draw(panel, bpy.context)
-    return " ".join(texts)
+    return drawn(case, part("panel").TABLAO_PT_submit)
 
 
 if __name__ == "__main__":

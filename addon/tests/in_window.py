@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draws the panel in a real Blender window and presses its buttons as a person does.
 
-Needs a display; `run` gives a virtual one. What the panel says is tested in `in_blender.py`; here
+Needs a display and `--enable-event-simulate`; `run` gives both. What the panel says is tested in `in_blender.py`; here
 Blender itself draws it, which finds what a stand-in layout cannot. TABLAO_SCREENSHOT names a file
 for a picture of the window.
 """
@@ -45,6 +45,57 @@ def open_and_count(panel: type[bpy.types.Panel]) -> None:
     bpy.utils.register_class(panel)
 
 
+def count_drawings(operator: type[bpy.types.Operator]) -> list[str]:
+    """Notes each drawing of an operator's dialogue."""
+    drawings: list[str] = []
+    draw = operator.draw
+
+    def counted(self: bpy.types.Operator, context: bpy.types.Context) -> None:
+        draw(self, context)
+        drawings.append("; ".join(self._told_words))
+
+    bpy.utils.unregister_class(operator)
+    operator.draw = counted
+    bpy.utils.register_class(operator)
+    return drawings
+
+
+def take_picture(window: bpy.types.Window, area: bpy.types.Area, suffix: str = "") -> None:
+    """A picture of the window, if anybody asked for one."""
+    picture = os.environ.get("TABLAO_SCREENSHOT")
+    if picture:
+        path = Path(picture)
+        with bpy.context.temp_override(window=window, area=area):
+            bpy.ops.screen.screenshot(filepath=str(path.with_stem(path.stem + suffix)))
+
+
+def regenerate_in_a_dialogue(farm: RecordingFarm, override: dict[str, object]) -> Iterator[None]:
+    """Opens the dialogue, reads it, and presses Enter."""
+    module = sys.modules[f"{package}.regeneration"]
+    drawings = count_drawings(module.TABLAO_OT_regenerate_job)
+    farm.asked.clear()
+    with bpy.context.temp_override(**override):
+        opened = bpy.ops.tablao.regenerate_job("INVOKE_DEFAULT", url=farm.url)
+    assert opened == {"RUNNING_MODAL"}, opened
+    for _ in range(4):
+        yield
+    assert drawings and "5 tasks are queued" in drawings[-1], drawings
+    asked = [each for each in farm.asked if each.path.endswith("/regenerate")]
+    assert [each.body["preview"] for each in asked] == [True], "nothing before it is confirmed"
+    take_picture(override["window"], override["area"], "-dialogue")
+    for value in ("PRESS", "RELEASE"):
+        override["window"].event_simulate(type="RET", value=value)
+        yield
+    for _ in range(20):
+        asked = [each for each in farm.asked if each.path.endswith("/regenerate")]
+        if len(asked) > 1:
+            break
+        yield
+    previews = [each.body["preview"] for each in asked]
+    assert previews == [True, False], f"confirmed: {previews}"
+    assert asked[-1].headers["if-match"] == farm.preview_etag, "just what was shown"
+
+
 def steps(farm: RecordingFarm, folder: Path) -> Iterator[None]:
     """What a person does. Between two steps Blender draws."""
     window = bpy.context.window_manager.windows[0]
@@ -70,10 +121,7 @@ def steps(farm: RecordingFarm, folder: Path) -> Iterator[None]:
     job.update(status="active", steps_completed=1, steps_total=4, activity="rendering")
     for _ in range(4):
         yield
-    picture = os.environ.get("TABLAO_SCREENSHOT")
-    if picture:
-        with bpy.context.temp_override(window=window, area=area):
-            bpy.ops.screen.screenshot(filepath=picture)
+    take_picture(window, area)
     job["status"] = "completed"
     for _ in range(100):
         watch = sys.modules[f"{package}.watch"].current()
@@ -85,6 +133,7 @@ def steps(farm: RecordingFarm, folder: Path) -> Iterator[None]:
         yield
     for state in ("no job", "active", "completed"):
         assert state in drawn, f"the panel was never drawn with {state}: {drawn}"
+    yield from regenerate_in_a_dialogue(farm, override)
 
 
 def advance() -> float | None:

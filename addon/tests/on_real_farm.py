@@ -19,6 +19,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from drawing import drawn  # noqa: E402
 from installing import install_add_on  # noqa: E402
 from verdict import run_and_end  # noqa: E402
 
@@ -52,7 +53,8 @@ class OnRealFarm(unittest.TestCase):
         self.name = self.id().rsplit(".", 1)[1]
         make_scene(self.name)
         package = install_add_on(Path(os.environ["TABLAO_ADDON_ZIP"]))
-        self.client = importlib.import_module(f"{package}.preferences").farm_client()
+        self.part = lambda name: importlib.import_module(f"{package}.{name}")
+        self.client = self.part("preferences").farm_client()
 
     def submit_and_wait(self) -> tuple[set[str], object]:
         given: dict[str, object] = {"render_output_root": str(FOLDER / "frames")}
@@ -91,6 +93,67 @@ class OnRealFarm(unittest.TestCase):
         self.assertEqual(result, {"CANCELLED"})
         self.assertEqual(job.status, "failed")
         self.assertIn(self.name, self.client.why_not_completed(job))
+
+    def test_a_job_is_regenerated_and_keeps_what_is_the_same(self) -> None:
+        """Protects finished frames: a longer range renders only what is new, an edit all of it."""
+        result, job = self.submit_and_wait()
+        self.assertEqual(result, {"FINISHED"})
+        folder = Path(job.settings["render_output_path"]).parent
+        before = {frame: (folder / f"{frame:06}.png").stat().st_mtime_ns for frame in FRAMES}
+        longer = f"{FRAMES[0]}-{FRAMES[-1] + 1}"
+        result = bpy.ops.tablao.regenerate_job(
+            settings_json=json.dumps({"frames": longer}), save=False, wait=True, wait_s=WAIT_S_MAX
+        )
+        self.assertEqual(result, {"FINISHED"})
+        self.assertTrue((folder / f"{FRAMES[-1] + 1:06}.png").is_file(), "the new frame is there")
+        after = {frame: (folder / f"{frame:06}.png").stat().st_mtime_ns for frame in FRAMES}
+        self.assertEqual(after, before, "frames that stayed the same were left alone")
+
+        same = self.client.regenerate_job(job.id, preview=True)
+        self.assertEqual((same.generation, same.queued.count, same.inputs), (2, 0, ()))
+        bpy.context.scene.render.use_stamp = True
+        bpy.ops.wm.save_mainfile()
+        edited = self.client.regenerate_job(job.id, preview=True)
+        self.assertEqual(edited.inputs, (bpy.data.filepath,))
+        self.assertGreaterEqual(edited.queued.count, len(FRAMES) + 1)
+        self.assertEqual(edited.retired.count, edited.changed.count)
+        with self.assertRaises(self.part("tablao_client").PreviewOvertaken):
+            self.client.regenerate_job(job.id, if_match=same.etag)
+        self.assertEqual(self.client.regenerate_job(job.id, preview=True).generation, 2)
+
+    def test_every_job_type_of_the_farm_has_the_fields_that_it_declares(self) -> None:
+        """Protects a studio's job types: type, label, default, choices and limits are theirs."""
+        self.assertEqual(bpy.ops.tablao.refresh(), {"FINISHED"})
+        known = self.part("job_types")
+        scene = bpy.context.scene
+        offered = self.client.job_types()
+        self.assertEqual(known.facts.problem, "")
+        self.assertEqual(set(known.facts.job_types), {job_type.name for job_type in offered})
+        kinds = {"string": "STRING", "int32": "INT", "float": "FLOAT", "bool": "BOOLEAN"}
+        for job_type in offered:
+            with self.subTest(job_type=job_type.name):
+                scene.tablao_job_type_choice = job_type.name
+                shown = drawn(self, self.part("panel").TABLAO_PT_submit)
+                group = known.group_of(scene, job_type)
+                for setting in job_type.settings:
+                    field = group.bl_rna.properties[setting.key]
+                    choosing = setting.choices and setting.editable
+                    self.assertEqual(field.type, "ENUM" if choosing else kinds[setting.type])
+                    self.assertEqual(field.name, setting.label)
+                    self.assertEqual(field.is_readonly, not setting.editable)
+                    if choosing:
+                        offers = [each.identifier for each in field.enum_items]
+                        self.assertLessEqual(set(setting.choices), set(offers))
+                    if setting.default is not None and setting.editable:
+                        self.assertEqual(field.default, setting.default)
+                    for limit in ("min", "max"):
+                        if setting.propargs.get(limit) is not None:
+                            declared = setting.propargs[limit]
+                            self.assertEqual(getattr(field, f"hard_{limit}"), declared)
+                    if setting.shown_at_submission:
+                        linked = known.is_linked(group, setting)
+                        text = setting.link_description if linked else setting.label
+                        self.assertIn(text or "Automatic", shown)
 
 
 if __name__ == "__main__":

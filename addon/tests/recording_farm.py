@@ -16,6 +16,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+REGENERATION = {
+    "preview": True,
+    "generation": 1,
+    "kept": 5,
+    "again": 1,
+    "changed": {"count": 1, "names": ["render-1"]},
+    "added": {"count": 3, "names": ["render-2", "render-3", "render-4"]},
+    "vanished": {"count": 1, "names": ["old"]},
+    "stopped": 1,
+    "inputs": ["/shot.blend"],
+}
 JOB_TYPES = json.loads((Path(__file__).parent / "job_types.json").read_text(encoding="utf-8"))
 
 
@@ -52,6 +63,7 @@ class RecordingFarm:
         self.job_statuses: deque[str] = deque()
         self.tasks: list[dict[str, Any]] = []
         self.log_tail = ""
+        self.preview_etag = '"now"'
         self.job_types = JOB_TYPES
         self.tags = [{"id": "76b9a0a0-3a0c-4e9d-9f70-0ab0a0a1f2c1", "name": "fast machines"}]
         self.storage = storage
@@ -101,6 +113,8 @@ class RecordingFarm:
         parts = path.split("/")[3:]
         if parts[:1] == ["jobs"] and len(parts) == 2 and parts[1] in self.jobs:
             return 200, self._job_now(parts[1])
+        if parts[:1] == ["v1"] and parts[3:] == ["regenerate"] and parts[2] in self.jobs:
+            return self._regenerated(asked)
         if parts[:1] == ["jobs"] and parts[2:] == ["tasks"]:
             return 200, {"tasks": self.tasks}
         if parts[:1] == ["tasks"] and parts[2:] == ["logtail"]:
@@ -128,6 +142,18 @@ class RecordingFarm:
         self.jobs[job_id] = job
         self._answers_by_key[key] = job
         return job
+
+    def _regenerated(self, asked: Asked) -> tuple[int, Any]:
+        seen = asked.headers.get("if-match", self.preview_etag)
+        if seen != self.preview_etag:
+            detail = "the job has changed since the preview"
+            return 412, {"type": "urn:tablao:problem:stale-preview", "detail": detail}
+        raised = 0 if asked.body["preview"] else 1
+        return 200, {
+            **REGENERATION,
+            "preview": asked.body["preview"],
+            "generation": 1 + raised,
+        }
 
     def _job_now(self, job_id: str) -> dict[str, Any]:
         if self.job_statuses:
@@ -160,7 +186,8 @@ class RecordingFarm:
                     self._send(status, answer.encode(), "text/plain")
                 else:
                     body = b"" if answer is None else json.dumps(answer).encode()
-                    self._send(status, body, "application/json" if body else "")
+                    etag = (("ETag", farm.preview_etag),) if "/regenerate" in self.path else ()
+                    self._send(status, body, "application/json" if body else "", etag)
 
             def _send(
                 self,

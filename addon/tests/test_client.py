@@ -60,6 +60,25 @@ class ClientCase(unittest.TestCase):
         return job_request(self.client.job_types()[0], "a job", {"text": "x"})
 
 
+class Regenerating(ClientCase):
+    def test_a_preview_can_be_confirmed_and_nothing_else(self) -> None:
+        """Protects a person who confirmed one thing from getting another."""
+        job = self.client.submit_job(self.body())
+        told = self.client.regenerate_job(job.id, {"count": 4}, preview=True)
+        self.assertTrue(told.is_preview)
+        self.assertEqual((told.kept, told.queued.count, told.retired.count), (5, 5, 2))
+        self.assertEqual(told.queued.names, ("render-1", "render-2", "render-3", "render-4"))
+        self.assertEqual(told.etag, '"now"')
+        self.farm.preview_etag = '"later"'
+        with self.assertRaises(tablao_client.PreviewOvertaken):
+            self.client.regenerate_job(job.id, {"count": 4}, if_match=told.etag)
+        done = self.client.regenerate_job(job.id, {"count": 4}, if_match='"later"')
+        self.assertEqual((done.is_preview, done.generation), (False, 2))
+        asked = self.farm.asked[-1]
+        self.assertEqual(asked.headers["if-match"], '"later"')
+        self.assertEqual(asked.body["settings"], {"count": 4})
+
+
 class Submitting(ClientCase):
     def test_a_lost_answer_is_asked_for_again_with_the_same_key(self) -> None:
         """Protects against a job submitted twice because the farm died after storing it."""

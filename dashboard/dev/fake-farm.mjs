@@ -64,6 +64,13 @@ function page(response, items, query) {
   json(response, 200, { items: items.slice(start, start + limit), position: String(story.position), ...next });
 }
 
+/** Of what a list can be asked for, as much as shows that the page sends it. */
+function fits(row, query) {
+  const is = (key) => !query.has(key) || query.get(key) === row[key];
+  const statuses = query.get("status")?.split(",");
+  return (statuses?.includes(row.status) ?? true) && is("type") && is("user") && is("project") && row.name.includes(query.get("name") ?? "");
+}
+
 const notFound = (response) => json(response, 404, { title: "not found", status: 404, detail: "there is no such thing" });
 
 function events(request, response, query) {
@@ -83,11 +90,11 @@ function events(request, response, query) {
 async function read(path, query, request, response) {
   const [kind, id, part] = path.split("/");
   if (path === "events") return events(request, response, query);
-  if (path === "jobs") return page(response, [...story.jobs.values()], query);
+  if (path === "jobs") return page(response, [...story.jobs.values()].filter((job) => fits(job, query)), query);
   if (path === "workers") return page(response, [...story.workers.values()], query);
   if (path === "frames") return page(response, story.framesOf(query.get("job")).reverse(), query);
   if (kind === "jobs" && story.jobs.has(id)) {
-    return part === "tasks" ? page(response, story.tasksOf(id), query) : json(response, 200, story.jobs.get(id));
+    return part === "tasks" ? page(response, story.tasksOf(id).filter((task) => fits(task, query)), query) : json(response, 200, story.jobs.get(id));
   }
   const task = kind === "tasks" ? story.tasks.get(id) : undefined;
   if (task === undefined) return notFound(response);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The HTTP calls of the dashboard: reads from /api/farm/v1, changes through /api/v3.
 // It holds no state and decides nothing; a refusal becomes a `Refusal` that can be shown as it is.
+import type { Query } from "./query";
 import type {
   Attempt,
   Flipbook,
@@ -56,9 +57,12 @@ export async function call(path: string, init?: RequestInit): Promise<Response> 
   return response;
 }
 
-async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const response = await call(path, { headers: { Accept: "application/json" }, signal: signal ?? null });
+export async function json<T>(response: Response): Promise<T> {
   return (await response.json()) as T;
+}
+
+export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return json<T>(await call(path, { headers: { Accept: "application/json" }, signal: signal ?? null }));
 }
 
 function post(path: string, body: unknown): Promise<Response> {
@@ -73,11 +77,11 @@ async function send(path: string, body: unknown): Promise<void> {
   await post(path, body);
 }
 
-async function ask<T>(path: string, body: unknown): Promise<T> {
-  return (await (await post(path, body)).json()) as T;
+export async function ask<T>(path: string, body: unknown): Promise<T> {
+  return json<T>(await post(path, body));
 }
 
-function query(parts: Record<string, string | number | undefined>): string {
+export function query(parts: Record<string, string | number | undefined>): string {
   const search = new URLSearchParams();
   for (const [key, value] of Object.entries(parts)) {
     if (value !== undefined) search.set(key, String(value));
@@ -107,13 +111,16 @@ export const api = {
   openApiPath: `${FARM}/openapi.json`,
 
   jobs: (signal?: AbortSignal) => pages<Job>(`${FARM}/jobs`, signal),
+  findJobs: (asked: Query) => pages<Job>(`${FARM}/jobs${query(asked)}`),
   job: (job: string) => read<Job>(`${FARM}/jobs/${id(job)}`),
-  tasks: (job: string, signal?: AbortSignal) => pages<Task>(`${FARM}/jobs/${id(job)}/tasks`, signal),
+  tasks: (job: string, asked: Query, signal?: AbortSignal) =>
+    pages<Task>(`${FARM}/jobs/${id(job)}/tasks${query(asked)}`, signal),
   task: (task: string) => read<Task>(`${FARM}/tasks/${id(task)}`),
   attempts: async (task: string) =>
     (await read<Page<Attempt>>(`${FARM}/tasks/${id(task)}/attempts${query({ limit: PAGE_LIMIT })}`)).items,
-  frames: (job: string, limit: number, cursor?: string) =>
-    read<Page<Frame>>(`${FARM}/frames${query({ job, order: "newest", limit, cursor })}`),
+  /** Newest first. */
+  frames: (asked: Query, limit: number, cursor?: string) =>
+    read<Page<Frame>>(`${FARM}/frames${query({ order: "newest", ...asked, limit, cursor })}`),
   flipbook: (shot: string) => read<Flipbook>(`${FARM}/shots/${id(shot)}/preview`),
   workers: (signal?: AbortSignal) => pages<Worker>(`${FARM}/workers`, signal),
 

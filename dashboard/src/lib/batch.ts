@@ -4,6 +4,8 @@
 import { fold, TASKS_READ_SINGLY_MAX } from "./fold";
 import type { FarmEvent, Job, Task, Worker } from "./types";
 
+const FLAW_KINDS: readonly string[] = ["FrameFlagged", "FramesWanted", "FramesVerified"];
+
 export interface Batch {
   jobs: Map<string, Partial<Job>>;
   tasks: Map<string, Partial<Task>>;
@@ -13,7 +15,13 @@ export interface Batch {
   /** Of the job that is open: its tasks to read again, or all of them. */
   staleTasks: Set<string> | "all";
   staleFrames: boolean;
+  /** What is wrong with frames of the open job may have changed. */
+  staleFlaws: boolean;
   staleAttempts: Set<string>;
+  /** What lists that the Manager narrows show may have changed. */
+  staleLists: boolean;
+  /** The same of lists of all frames. */
+  staleFrameLists: boolean;
 }
 
 function merge<T>(into: Map<string, Partial<T>>, id: string, fields: Partial<T>): void {
@@ -30,11 +38,17 @@ export function foldBatch(events: readonly FarmEvent[], openJob: string | undefi
     staleWorkers: new Set(),
     staleTasks: new Set(),
     staleFrames: false,
+    staleFlaws: false,
     staleAttempts: new Set(),
+    staleLists: false,
+    staleFrameLists: false,
   };
   for (const event of events) {
     const { job, worker, tasks, ...consequence } = fold(event);
     if (job !== undefined) {
+      // Steps change no list, and there are many of them.
+      batch.staleLists ||= event.kind !== "StepsAdvanced";
+      batch.staleFrameLists ||= consequence.staleFrames;
       if (consequence.jobPatch !== undefined) merge(batch.jobs, job, consequence.jobPatch);
       if (consequence.staleJob) batch.staleJobs.add(job);
     }
@@ -44,6 +58,7 @@ export function foldBatch(events: readonly FarmEvent[], openJob: string | undefi
     }
     if (job === undefined || job !== openJob) continue;
     batch.staleFrames ||= consequence.staleFrames;
+    batch.staleFlaws ||= FLAW_KINDS.includes(event.kind);
     if (tasks === "all") {
       if (consequence.staleTasks) batch.staleTasks = "all";
       continue;

@@ -5,8 +5,11 @@
 import { api, Refusal } from "./api";
 import { foldBatch } from "./batch";
 import { Collection } from "./collection";
+import { Found } from "./found.svelte";
+import { FoundFrames } from "./found-frames.svelte";
 import { LiveConnection, watchTheBrowser, type ConnectionState } from "./live";
 import { OpenJob } from "./open-job.svelte";
+import type { Query } from "./query";
 import { Refetcher } from "./refetch";
 import { tell } from "./notices.svelte";
 import type { FarmEvent, Job, Worker } from "./types";
@@ -37,6 +40,10 @@ class Farm {
   outdated = $state(false);
 
   readonly #refetcher = new Refetcher((key, cause) => this.#readFailed(key, cause));
+  /** The jobs that the list is asked for. */
+  readonly found = new Found<Job>("jobs that were asked for", this.#refetcher, api.findJobs);
+  /** The frames that the page of frames is asked for. */
+  readonly frames = new FoundFrames(this.#refetcher);
   readonly #live = new LiveConnection({
     onFresh: () => this.#readEverything(),
     onEvent: (event) => this.#receive(event),
@@ -55,10 +62,16 @@ class Farm {
     setInterval(() => this.#markStatus(), FARM_STATUS_EVERY_MS);
   }
 
-  openJob(job: string | undefined): void {
+  /** `asked`: what its tasks and frames are asked for. */
+  openJob(job: string | undefined, asked?: { tasks: Query; frames: Query }): void {
     if (this.open?.id === job) return;
     this.open?.close();
-    this.open = job === undefined ? undefined : new OpenJob(job, this.#refetcher);
+    this.open = job === undefined ? undefined : new OpenJob(job, this.#refetcher, asked);
+  }
+
+  /** Reads a job that was just made, rather than wait for the event that tells of it. */
+  learn(job: string): Promise<void> {
+    return this.#readJob(job);
   }
 
   #receive(event: FarmEvent): void {
@@ -77,12 +90,16 @@ class Farm {
     this.open?.take(batch);
     if (batch.staleJobs.size > 0) this.#markJobs(batch.staleJobs);
     if (batch.staleWorkers.size > 0) this.#markWorkers();
+    if (batch.staleLists) this.found.stale();
+    if (batch.staleFrameLists) this.frames.stale();
     if (batch.jobs.size > 0 || batch.staleWorkers.size > 0) this.#markStatus();
   }
 
   #readEverything(): void {
     this.#readManager();
     this.open?.reload();
+    this.found.stale();
+    this.frames.stale();
     this.#refetcher.mark("the farm", () =>
       this.#snapshot(async () => {
         await Promise.all([this.#readJobs(), this.#readWorkers()]);

@@ -14,7 +14,7 @@ export const TASK_STATUSES: readonly TaskStatus[] = [
   "completed",
 ];
 
-const JOB_STATUSES: readonly string[] = [
+export const JOB_STATUSES: readonly string[] = [
   "active",
   "canceled",
   "completed",

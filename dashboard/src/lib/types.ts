@@ -32,6 +32,7 @@ export interface Job {
   activity: string;
   created: string;
   updated: string;
+  tag?: string;
   project?: string;
   user?: string;
   shot?: string;
@@ -60,6 +61,8 @@ export interface Task {
   worker?: Named;
   attempt?: string;
   activity: string;
+  /** It went when its job was regenerated. */
+  retired?: boolean;
   created: string;
   updated: string;
   failed_by?: Named[];

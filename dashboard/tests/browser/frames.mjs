@@ -16,6 +16,13 @@ export async function badFrames(view, folder) {
     same(await view.find("frame-flaws").textContent(), "empty", "what is wrong");
     await view.shot("frame-flagged");
   });
+  await check("frames can be narrowed to those that something is wrong with", async () => {
+    await view.find("find-frames").fill("flag:any");
+    await view.page.waitForFunction(() => document.querySelectorAll('[data-testid="frame-thumb"]').length === 1);
+    same(await view.find("rerender-frames").getAttribute("data-count"), "1", "bad frames of the job");
+    await view.find("find-frames").fill("");
+    await view.page.waitForFunction(() => document.querySelectorAll('[data-testid="frame-thumb"]').length > 1);
+  });
   await check("one click renders it anew, and it is well again", async () => {
     await view.find("rerender-frames").click();
     await view.find("frame-flaws").waitFor({ state: "detached" });

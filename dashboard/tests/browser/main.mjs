@@ -7,11 +7,15 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { missingFrames, runAgain } from "./again.mjs";
 import { LAUNCH } from "./browser.mjs";
 import { check, conclude, failures, part, same, skip } from "./checks.mjs";
 import { Farm, FRAMES, freePort, makeScene, Process, renderJob, runs, TASKS } from "./farm.mjs";
+import { findFrames, findThings } from "./find.mjs";
 import { badFrames } from "./frames.mjs";
+import { writeJobTypes } from "./job-types.mjs";
 import { setUpInTheBrowser } from "./setup.mjs";
+import { submitInTheBrowser } from "./submit.mjs";
 import { theirOwnTests } from "./units.mjs";
 import { View } from "./view.mjs";
 
@@ -161,8 +165,28 @@ async function wholeFarm() {
   if (rendering) {
     await watchAJob(farm, view);
     await badFrames(view, join(temporary, "renders"));
+    await findFrames(farm, view, FRAMES);
   } else skip("watching a job render", "Blender is not on this machine");
   await changeThings(farm, view);
+  await noReloadNoError(view);
+  await up.stop();
+}
+
+/** A farm without Blender's part: what counts is what is asked of it, not what it renders. */
+async function formsAndLists() {
+  const port = await freePort();
+  const farm = new Farm(port);
+  const data = join(temporary, "forms");
+  await writeJobTypes(data);
+  const up = start("forms", "up", "--data", data, "--listen", `127.0.0.1:${port}`, "--workers", "1");
+  await farm.ready(up);
+  const view = await newView();
+  await view.open(farm.url);
+  await view.state("live");
+  await findThings(farm, view, newView);
+  await submitInTheBrowser(farm, view);
+  await runAgain(farm, view, data, join(temporary, "marker"));
+  await missingFrames(farm, view, renderJob("never rendered", join(temporary, "none.blend"), join(temporary, "none")), TASKS - 1);
   await noReloadNoError(view);
   await up.stop();
 }
@@ -248,13 +272,18 @@ async function killedManager() {
   await noReloadNoError(view);
 }
 
-await part("The page by itself", theirOwnTests);
+/** For work on the tests: only the part that is named. */
+const only = process.env.ONLY;
+const wantedPart = (name, act) => (only === undefined || only === name ? part(name, act) : skip(name, "another part was asked for"));
+
+await wantedPart("The page by itself", theirOwnTests);
 try {
   browser = await chromium.launch(LAUNCH);
-  if (rendering) await makeScene(scene);
-  await part("A new farm that is set up in the browser", newFarm);
-  await part("A whole farm (tablao up)", wholeFarm);
-  await part("A Manager that is killed under an open page", killedManager);
+  if (rendering && only !== "Forms and lists") await makeScene(scene);
+  await wantedPart("A new farm that is set up in the browser", newFarm);
+  await wantedPart("Forms and lists", formsAndLists);
+  await wantedPart("A whole farm (tablao up)", wholeFarm);
+  await wantedPart("A Manager that is killed under an open page", killedManager);
 } catch (cause) {
   await part("Setting up", () => Promise.reject(cause));
 } finally {

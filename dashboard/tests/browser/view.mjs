@@ -3,9 +3,10 @@
 // and notices a reload of the page, which none of these tests allows.
 import { join } from "node:path";
 import { same } from "./checks.mjs";
+import { fromDist } from "./dist.mjs";
 
 /** Renders and restarts take as long as they take on a busy machine; this only bounds a hang. */
-const WAIT_MS = 480_000;
+const WAIT_MS = Number(process.env.WAIT_S ?? 480) * 1_000;
 
 export class View {
   constructor(page, out) {
@@ -16,8 +17,9 @@ export class View {
     page.on("pageerror", (error) => this.errors.push(error.stack ?? error.message));
   }
 
-  async open(url) {
-    await this.page.goto(`${url}/app/`);
+  async open(url, place = "") {
+    if (process.env.PAGE === "dist") await this.page.route(/\/app\//, fromDist);
+    await this.page.goto(`${url}/app/${place}`);
     await this.page.evaluate(() => {
       window.loadedOnce = true;
     });

@@ -91,4 +91,57 @@ describe("the open job", () => {
     await vi.advanceTimersByTimeAsync(5_000);
     expect(open.tasks.get("t1")?.status).toBe("completed");
   });
+
+  it("asks the Manager for the tasks that are wanted, and again when one of the job changes", async () => {
+    // Protects a narrowed list: which tasks are in it is not worked out from those that were loaded.
+    let failed = [task(2, "failed")];
+    const asked = network({
+      "jobs/j/tasks": (url) =>
+        json({ items: url.searchParams.get("status") === "failed" ? failed : [task(1, "active"), task(2, "failed")] }),
+      "tasks/t1": () => json(task(1, "failed")),
+    });
+    const open = new OpenJob("j", new Refetcher(() => true));
+    await vi.advanceTimersByTimeAsync(1_000);
+    open.askTasks({ status: "failed" });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(asked.at(-1)).toContain("status=failed");
+    expect(open.tasks.items.map((row) => row.id)).toEqual(["t2"]);
+    failed = [task(1, "failed"), task(2, "failed")];
+    open.take(foldBatch([{ position: "9", time: "", kind: "AttemptEnded", job: "j", task: "t1", data: {} }], "j"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(open.tasks.items.map((row) => row.id)).toEqual(["t1", "t2"]);
+  });
+
+  it("that was opened with a query never shows more than what it asks for", async () => {
+    // Protects a shared address from flashing up a list that its sender did not see.
+    const asked = network({ "jobs/j/tasks": () => json({ items: [task(2, "failed")] }) });
+    const open = new OpenJob("j", new Refetcher(() => true), { tasks: { status: "failed" }, frames: { flag: "black" } });
+    open.askTasks({ status: "failed" });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(asked.filter((path) => path.includes("/tasks?"))).toEqual([expect.stringContaining("status=failed")]);
+    expect(asked.some((path) => path.includes("flag=black"))).toBe(true);
+  });
+
+  it("counts bad frames of the whole job, and again when some were found or are gone", async () => {
+    // Protects the offer to render them anew: most frames of a long job are not on the page.
+    let bad = 0;
+    const asked = network({
+      frames: (url) => json({ items: url.searchParams.get("flag") === "any" ? Array.from({ length: bad }, () => ({})) : [] }),
+    });
+    const counts = () => asked.filter((path) => path.includes("flag=any")).length;
+    const happens = async (kind: string) => {
+      open.take(foldBatch([{ position: "9", time: "", kind, job: "j", data: {} }], "j"));
+      await vi.advanceTimersByTimeAsync(2_000);
+    };
+    const open = new OpenJob("j", new Refetcher(() => true));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await happens("FramePublished");
+    expect(counts()).toBe(1);
+    bad = 3;
+    await happens("FrameFlagged");
+    expect(open.flawed).toBe(3);
+    bad = 0;
+    await happens("FramePublished");
+    expect(open.flawed).toBe(0);
+  });
 });
