@@ -217,16 +217,16 @@ async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
 struct State {
     name: &'static str,
     tasks: Vec<Value>,
+    /// How the Manager is before.
+    set_up: fn(&mut common::Heard),
     /// What shows that the Worker is in it.
     seen: fn(&common::Heard) -> bool,
-    /// What is asked of the Worker first.
-    requested: Option<&'static str>,
-    /// What the Manager answers to reports.
-    update_code: u16,
     /// Words in the command line of a program that runs then.
     runs: Option<&'static str>,
     /// The task that the Worker holds and has not begun.
     holds: Option<&'static str>,
+    /// How often it has registered when it is back.
+    registrations: usize,
 }
 
 impl State {
@@ -234,11 +234,23 @@ impl State {
         Self {
             name,
             tasks,
+            set_up: |_| {},
             seen,
-            requested: None,
-            update_code: 0,
             runs: None,
             holds: None,
+            registrations: 1,
+        }
+    }
+
+    /// One without a task.
+    fn idle(
+        name: &'static str,
+        set_up: fn(&mut common::Heard),
+        seen: fn(&common::Heard) -> bool,
+    ) -> Self {
+        Self {
+            set_up,
+            ..Self::new(name, Vec::new(), seen)
         }
     }
 
@@ -293,29 +305,51 @@ fn states(blend: &Path, out: &Path) -> Vec<State> {
     let endless = json!([{ "name": "exec", "parameters": {
         "exe": "sh", "args": ["-c", "echo waits; sleep 600 & sleep 600"] } }]);
     let running = |heard: &common::Heard| has_logged(heard, "> waits");
-    let mut starting = State::new("starting", vec![task("t", json!([]))], |heard| {
-        heard.tasks.is_empty()
-    });
-    starting.update_code = 503;
-    let mut asleep = State::new("asleep", Vec::new(), |heard| {
-        heard
-            .statuses
-            .last()
-            .is_some_and(|status| status == "asleep")
-    });
-    asleep.requested = Some("asleep");
-    let mut holding = State::new(
-        "holding the next task",
-        vec![task("t", endless.clone()), task("held", json!([]))],
-        |heard| heard.tasks.is_empty() && has_logged(heard, "> waits"),
-    );
-    holding.holds = Some("held");
+    let is_asleep =
+        |heard: &common::Heard| heard.statuses.last().is_some_and(|last| last == "asleep");
+    let silent = |heard: &mut common::Heard| heard.unanswered = true;
     vec![
-        State::new("asking", Vec::new(), |heard| heard.asks > 0),
-        asleep,
-        starting,
-        State::new("running", vec![task("t", endless)], running),
-        holding,
+        State {
+            // The Manager has it, and it will never know as whom.
+            registrations: 2,
+            ..State::idle("registering", silent, |heard| {
+                !heard.registrations.is_empty()
+            })
+        },
+        State::idle(
+            "signing on",
+            |heard| heard.sign_on_codes.extend([503; 9]),
+            |heard| !heard.sign_ons.is_empty(),
+        ),
+        State::idle("asking", |_| {}, |heard| heard.asks > 0),
+        State::idle(
+            "asleep",
+            |heard| heard.requested = Some("asleep".into()),
+            is_asleep,
+        ),
+        State::idle(
+            "leaving",
+            |heard| {
+                heard.requested = Some("offline".into());
+                heard.unanswered = true;
+            },
+            |heard| heard.sign_offs > 0,
+        ),
+        State {
+            set_up: |heard| heard.update_code = 503,
+            ..State::new("starting", vec![task("t", json!([]))], |heard| {
+                heard.tasks.is_empty()
+            })
+        },
+        State::new("running", vec![task("t", endless.clone())], running),
+        State {
+            holds: Some("held"),
+            ..State::new(
+                "holding the next task",
+                vec![task("t", endless), task("held", json!([]))],
+                |heard| heard.tasks.is_empty() && has_logged(heard, "> waits"),
+            )
+        },
         State::warm("loading the file", loading(blend, out), running),
         State::warm("rendering warm", one_frame(blend, out, true), running),
         State::warm("warm and idle", one_frame(blend, out, false), has_ended),
@@ -328,8 +362,7 @@ async fn kill_in(state: State, away: bool, data: &Path, out: &Path) {
     let manager = Manager::start().await;
     manager.change(|heard| {
         heard.tasks.extend(state.tasks);
-        heard.requested = state.requested.map(str::to_owned);
-        heard.update_code = state.update_code;
+        (state.set_up)(heard);
     });
     let process = Process::start(&manager, data);
     let seen = |heard: &common::Heard| (state.seen)(heard).then_some(());
@@ -343,6 +376,8 @@ async fn kill_in(state: State, away: bool, data: &Path, out: &Path) {
         heard.away = false;
         heard.requested = None;
         heard.update_code = 0;
+        heard.unanswered = false;
+        heard.sign_on_codes.clear();
         heard.tasks.clear();
         heard.tasks.push_back(task("after", json!([])));
     });
@@ -351,7 +386,8 @@ async fn kill_in(state: State, away: bool, data: &Path, out: &Path) {
         let end = manager.task_end(task).await;
         assert_eq!(end["taskStatus"], "completed", "{name}");
     }
-    manager.change(|heard| assert_eq!(heard.registrations.len(), 1, "{name}"));
+    let registrations = manager.change(|heard| heard.registrations.len());
+    assert_eq!(registrations, state.registrations, "{name}");
     assert!(!out.join(".tablao-staging").exists(), "{name}");
     process.kill().await;
 }

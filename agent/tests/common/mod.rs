@@ -44,7 +44,7 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
-    /// Whether reports of frames are taken and never answered.
+    /// Whether registrations, reports of frames and farewells are taken and never answered.
     pub(crate) unanswered: bool,
     /// Who was given which task and has said nothing of it since.
     pub(crate) handed_out: Vec<(String, Value)>,
@@ -224,13 +224,21 @@ async fn away(
     answer
 }
 
+/// Waits until the caller has hung up.
+async fn silence() {
+    std::future::pending().await
+}
+
 type Told = axum::Json<Value>;
 
 async fn register(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
-    let count = manager.change(|heard| {
+    let (count, unanswered) = manager.change(|heard| {
         heard.registrations.push(body.clone());
-        heard.registrations.len()
+        (heard.registrations.len(), heard.unanswered)
     });
+    if unanswered {
+        silence().await;
+    }
     axum::Json(json!({ "uuid": format!("worker-{count}"), "name": body["name"] })).into_response()
 }
 
@@ -252,7 +260,13 @@ async fn sign_on(State(manager): State<Manager>, axum::Json(body): Told) -> Resp
 }
 
 async fn sign_off(State(manager): State<Manager>) -> StatusCode {
-    manager.change(|heard| heard.sign_offs += 1);
+    let unanswered = manager.change(|heard| {
+        heard.sign_offs += 1;
+        heard.unanswered
+    });
+    if unanswered {
+        silence().await;
+    }
     StatusCode::NO_CONTENT
 }
 
@@ -331,7 +345,7 @@ async fn update(
         (code, !(heard.unanswered && tells_frames))
     });
     if !is_answered {
-        std::future::pending::<()>().await;
+        silence().await;
     }
     code
 }
