@@ -307,7 +307,7 @@ fn states(blend: &Path, out: &Path) -> Vec<State> {
     let running = |heard: &common::Heard| has_logged(heard, "> waits");
     let is_asleep =
         |heard: &common::Heard| heard.statuses.last().is_some_and(|last| last == "asleep");
-    let silent = |heard: &mut common::Heard| heard.unanswered = true;
+    let silent = |heard: &mut common::Heard| heard.unanswered = "registrations";
     vec![
         State {
             // The Manager has it, and it will never know as whom.
@@ -331,7 +331,7 @@ fn states(blend: &Path, out: &Path) -> Vec<State> {
             "leaving",
             |heard| {
                 heard.requested = Some("offline".into());
-                heard.unanswered = true;
+                heard.unanswered = "farewells";
             },
             |heard| heard.sign_offs > 0,
         ),
@@ -376,7 +376,7 @@ async fn kill_in(state: State, away: bool, data: &Path, out: &Path) {
         heard.away = false;
         heard.requested = None;
         heard.update_code = 0;
-        heard.unanswered = false;
+        heard.unanswered = "";
         heard.sign_on_codes.clear();
         heard.tasks.clear();
         heard.tasks.push_back(task("after", json!([])));

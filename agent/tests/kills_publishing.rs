@@ -46,7 +46,7 @@ impl Ground {
     }
 
     fn place(&self) -> PathBuf {
-        self.path("out/f_0001.bin")
+        self.path("out/f_0001.tga")
     }
 
     /// Lets go of whoever waits for this file.
@@ -62,7 +62,7 @@ impl Ground {
                 "name": "blender-render",
                 "parameters": {
                     "exe": self.exe, "exeArgs": "-b", "blendfile": "",
-                    "args": ["-o", self.path("out/f_"), "-f", "1"],
+                    "args": ["-o", self.path("out/f_"), "-F", "TARGA", "-f", "1"],
                 },
                 "total_step_count": 1,
             }]),
@@ -121,7 +121,7 @@ fn fake_blender(folder: &Path) -> String {
          while [ $# -gt 0 ]; do\n  case $1 in -o) out=$2;; -f) frame=$2;; esac\n  shift\ndone\n\
          echo \"Blender 3.4.1\"\n\
          until [ -e '{folder}/go' ]; do sleep 0.02; done\n\
-         file=$out$(printf %04d $frame).bin\n\
+         file=$out$(printf %04d $frame).tga\n\
          echo content of $$ at $(date +%s%N) > \"$file\"\n\
          echo \"Saved: '$file'\"\necho ' Time: 00:00.01 (Saving: 00:00.00)'\n\
          until [ -e '{folder}/end' ]; do sleep 0.02; done\n"
@@ -227,7 +227,7 @@ async fn kill_at(library: &Path, moment: &Moment, away: bool) {
     manager.change(|heard| match moment.halt {
         Halt::At(_) => {}
         Halt::Refused => heard.update_code = 503,
-        Halt::Unanswered => heard.unanswered = true,
+        Halt::Unanswered => heard.unanswered = "frames",
     });
     ground.open("go");
     match moment.halt {
@@ -260,7 +260,7 @@ async fn kill_at(library: &Path, moment: &Moment, away: bool) {
     manager.change(|heard| {
         heard.away = false;
         heard.update_code = 0;
-        heard.unanswered = false;
+        heard.unanswered = "";
         heard.tasks.push_back(again);
     });
     let process = ground.worker();
@@ -317,7 +317,7 @@ async fn kill_with_claimed(begun: bool, away: bool) {
     if begun {
         manager.change(|heard| heard.update_code = 503);
         ground.open("gate");
-        until(&name, || look(&staging.join("f_0001.bin")).is_some()).await;
+        until(&name, || look(&staging.join("f_0001.tga")).is_some()).await;
         let outbox = ground.path("data/outbox");
         until(&name, || holds(&outbox, b"\"completed\"")).await;
     }

@@ -44,8 +44,8 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
-    /// Whether registrations, reports of frames and farewells are taken and never answered.
-    pub(crate) unanswered: bool,
+    /// What is taken and never answered: `registrations`, `frames` or `farewells`.
+    pub(crate) unanswered: &'static str,
     /// Who was given which task and has said nothing of it since.
     pub(crate) handed_out: Vec<(String, Value)>,
     /// Whether nobody gets an answer that says anything.
@@ -234,7 +234,10 @@ type Told = axum::Json<Value>;
 async fn register(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
     let (count, unanswered) = manager.change(|heard| {
         heard.registrations.push(body.clone());
-        (heard.registrations.len(), heard.unanswered)
+        (
+            heard.registrations.len(),
+            heard.unanswered == "registrations",
+        )
     });
     if unanswered {
         silence().await;
@@ -262,7 +265,7 @@ async fn sign_on(State(manager): State<Manager>, axum::Json(body): Told) -> Resp
 async fn sign_off(State(manager): State<Manager>) -> StatusCode {
     let unanswered = manager.change(|heard| {
         heard.sign_offs += 1;
-        heard.unanswered
+        heard.unanswered == "farewells"
     });
     if unanswered {
         silence().await;
@@ -342,7 +345,7 @@ async fn update(
         if code == StatusCode::NO_CONTENT || heard.not_ours.contains(&task) {
             heard.updates.push((task, body));
         }
-        (code, !(heard.unanswered && tells_frames))
+        (code, !(heard.unanswered == "frames" && tells_frames))
     });
     if !is_answered {
         silence().await;
