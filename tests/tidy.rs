@@ -14,7 +14,7 @@ const LINES_MAX: usize = 600;
 
 /// Endings of files in which people write code.
 const CODE: &[&str] = &[
-    ".rs", ".py", ".ts", ".js", ".mjs", ".svelte", ".css", ".html", ".sh", ".toml",
+    ".rs", ".py", ".c", ".ts", ".js", ".mjs", ".svelte", ".css", ".html", ".sh", ".toml",
 ];
 
 /// Endings of files that are held to the length limit.

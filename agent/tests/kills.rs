@@ -12,72 +12,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use common::process::{Process, holds, until};
 use common::{Manager, task};
 use serde_json::{Value, json};
-
-/// Name of an environment variable that marks every process of one test.
-const MARK: &str = "TABLAO_TEST_MARK";
-
-struct Process {
-    child: Child,
-    mark: String,
-}
-
-impl Process {
-    fn start(manager: &Manager, data_dir: &Path, mark: &str) -> Self {
-        let child = Command::new(common::program())
-            .arg("worker")
-            .arg(&manager.url)
-            .arg(data_dir)
-            .env(MARK, mark)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mark = format!("{MARK}={mark}");
-        Self { child, mark }
-    }
-
-    /// Kills the Worker and waits until no process that it had started is left.
-    async fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let gone = async {
-            while processes_with(&self.mark) > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), gone)
-            .await
-            .expect("processes of a killed worker are left");
-    }
-}
-
-fn processes_with(mark: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            environment
-                .split(|byte| *byte == 0)
-                .any(|pair| pair == mark.as_bytes())
-        })
-        .count()
-}
-
-/// Whether some file below `folder` contains these bytes.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
-    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
-        let path = entry.path();
-        if path.is_dir() {
-            return holds(&path, bytes);
-        }
-        let content = std::fs::read(&path).unwrap_or_default();
-        content.windows(bytes.len()).any(|window| window == bytes)
-    })
-}
 
 /// A render of frames 1 to `frames`, which waits for its end before it begins frame `gate + 1`:
 /// however fast the machine is, there is something left when the kill comes.
@@ -151,7 +91,6 @@ async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
     make_scene(&blend);
     let mut known = BTreeMap::new();
     for round in 0..6 {
-        let mark = format!("{}-{round}", dir.path().display());
         // Room for the frames that this round waits for, and for two more.
         let gate = (known.len() + round + 3) as i64;
         manager.change(|heard| {
@@ -160,7 +99,7 @@ async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
             heard.tasks.push_back(task);
         });
         let before = manager.frames("render").len();
-        let process = Process::start(&manager, &data, &mark);
+        let process = Process::start(&manager, &data);
         // In the first round the kill comes while the first frame is rendered.
         let wanted = if round == 0 {
             before
@@ -201,7 +140,7 @@ async fn a_worker_killed_again_and_again_publishes_each_frame_once() {
 
     let rest = render_task(99, &blend, &out, FRAMES, FRAMES);
     manager.change(|heard| heard.tasks.push_back(rest));
-    let process = Process::start(&manager, &data, "last");
+    let process = Process::start(&manager, &data);
     let end = manager.task_end("render").await;
     assert_eq!(end["taskStatus"], "completed", "{end}");
     process.kill().await;
@@ -252,7 +191,7 @@ async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
         json!([{ "name": "exec", "parameters": { "exe": "sh", "args": ["-c", script] } }]);
     manager.change(|heard| heard.tasks.push_back(task("t", commands)));
     let data = dir.path().join("data");
-    let process = Process::start(&manager, &data, "first");
+    let process = Process::start(&manager, &data);
     manager
         .until("the start", |heard| {
             (!heard.updates.is_empty()).then_some(())
@@ -261,18 +200,11 @@ async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
     manager.change(|heard| heard.update_code = 503);
     std::fs::write(&gate, b"").unwrap();
     let outbox = data.join("outbox");
-    let stored = async {
-        while !holds(&outbox, b"\"completed\"") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), stored)
-        .await
-        .expect("the end is in the outbox");
+    until("the end in the outbox", || holds(&outbox, b"\"completed\"")).await;
     process.kill().await;
 
     manager.change(|heard| heard.update_code = 0);
-    let process = Process::start(&manager, &data, "second");
+    let process = Process::start(&manager, &data);
     assert_eq!(manager.task_end("t").await["taskStatus"], "completed");
     manager.change(|heard| {
         let held = &heard.sign_ons.last().unwrap()["tablao"]["held_attempts"];
@@ -285,12 +217,16 @@ async fn what_a_killed_worker_had_to_say_is_said_after_its_restart() {
 struct State {
     name: &'static str,
     tasks: Vec<Value>,
+    /// How the Manager is before.
+    set_up: fn(&mut common::Heard),
     /// What shows that the Worker is in it.
     seen: fn(&common::Heard) -> bool,
-    /// What is asked of the Worker first.
-    requested: Option<&'static str>,
-    /// What the Manager answers to reports.
-    update_code: u16,
+    /// Words in the command line of a program that runs then.
+    runs: Option<&'static str>,
+    /// The task that the Worker holds and has not begun.
+    holds: Option<&'static str>,
+    /// How often it has registered when it is back.
+    registrations: usize,
 }
 
 impl State {
@@ -298,9 +234,31 @@ impl State {
         Self {
             name,
             tasks,
+            set_up: |_| {},
             seen,
-            requested: None,
-            update_code: 0,
+            runs: None,
+            holds: None,
+            registrations: 1,
+        }
+    }
+
+    /// One without a task.
+    fn idle(
+        name: &'static str,
+        set_up: fn(&mut common::Heard),
+        seen: fn(&common::Heard) -> bool,
+    ) -> Self {
+        Self {
+            set_up,
+            ..Self::new(name, Vec::new(), seen)
+        }
+    }
+
+    /// One with a warm Blender up.
+    fn warm(name: &'static str, task: Value, seen: fn(&common::Heard) -> bool) -> Self {
+        Self {
+            runs: Some("warm_server.py"),
+            ..Self::new(name, vec![task], seen)
         }
     }
 }
@@ -318,14 +276,28 @@ fn has_ended(heard: &common::Heard) -> bool {
     updates.any(|(_, update)| update["taskStatus"] == "completed")
 }
 
-/// One frame, with Blender waiting at this moment of its render (`render_pre`) or not at all.
+/// Python that says so and waits, at this moment of Blender's work.
+fn wait_at(handlers: &str) -> String {
+    format!(
+        "import bpy, time\ndef wait(*_):\n    print('waits', flush=True)\n    time.sleep(600)\n\
+         bpy.app.handlers.{handlers}.append(wait)"
+    )
+}
+
+/// One frame, with Blender waiting before it or not at all.
 fn one_frame(blend: &Path, out: &Path, waits: bool) -> Value {
     let mut task = render_task(0, blend, out, 1, 1);
     if waits {
-        let wait = "import bpy, time\ndef wait(*_):\n    print('waits', flush=True)\n    \
-                    time.sleep(600)\nbpy.app.handlers.render_pre.append(wait)";
-        task["commands"][0]["parameters"]["args"][1] = json!(wait);
+        task["commands"][0]["parameters"]["args"][1] = json!(wait_at("render_pre"));
     }
+    task
+}
+
+/// One frame, with Blender waiting while it loads the file.
+fn loading(blend: &Path, out: &Path) -> Value {
+    let mut task = render_task(0, blend, out, 1, 1);
+    let before = json!(["--python-expr", wait_at("load_pre")]);
+    task["commands"][0]["parameters"]["argsBefore"] = before;
     task
 }
 
@@ -333,34 +305,91 @@ fn states(blend: &Path, out: &Path) -> Vec<State> {
     let endless = json!([{ "name": "exec", "parameters": {
         "exe": "sh", "args": ["-c", "echo waits; sleep 600 & sleep 600"] } }]);
     let running = |heard: &common::Heard| has_logged(heard, "> waits");
-    let mut starting = State::new("starting", vec![task("t", json!([]))], |heard| {
-        heard.tasks.is_empty()
-    });
-    starting.update_code = 503;
-    let mut asleep = State::new("asleep", Vec::new(), |heard| {
-        heard
-            .statuses
-            .last()
-            .is_some_and(|status| status == "asleep")
-    });
-    asleep.requested = Some("asleep");
+    let is_asleep =
+        |heard: &common::Heard| heard.statuses.last().is_some_and(|last| last == "asleep");
+    let silent = |heard: &mut common::Heard| heard.unanswered = "registrations";
     vec![
-        State::new("asking", Vec::new(), |heard| heard.asks > 0),
-        asleep,
-        starting,
+        State {
+            // The Manager has it, and it will never know as whom.
+            registrations: 2,
+            ..State::idle("registering", silent, |heard| {
+                !heard.registrations.is_empty()
+            })
+        },
+        State::idle(
+            "signing on",
+            |heard| heard.sign_on_codes.extend([503; 9]),
+            |heard| !heard.sign_ons.is_empty(),
+        ),
+        State::idle("asking", |_| {}, |heard| heard.asks > 0),
+        State::idle(
+            "asleep",
+            |heard| heard.requested = Some("asleep".into()),
+            is_asleep,
+        ),
+        State::idle(
+            "leaving",
+            |heard| {
+                heard.requested = Some("offline".into());
+                heard.unanswered = "farewells";
+            },
+            |heard| heard.sign_offs > 0,
+        ),
+        State {
+            set_up: |heard| heard.update_code = 503,
+            ..State::new("starting", vec![task("t", json!([]))], |heard| {
+                heard.tasks.is_empty()
+            })
+        },
         State::new("running", vec![task("t", endless.clone())], running),
-        State::new(
-            "holding the next task",
-            vec![task("t", endless), task("held", json!([]))],
-            |heard| heard.tasks.is_empty() && has_logged(heard, "> waits"),
-        ),
-        State::new("rendering warm", vec![one_frame(blend, out, true)], running),
-        State::new(
-            "warm and idle",
-            vec![one_frame(blend, out, false)],
-            has_ended,
-        ),
+        State {
+            holds: Some("held"),
+            ..State::new(
+                "holding the next task",
+                vec![task("t", endless), task("held", json!([]))],
+                |heard| heard.tasks.is_empty() && has_logged(heard, "> waits"),
+            )
+        },
+        State::warm("loading the file", loading(blend, out), running),
+        State::warm("rendering warm", one_frame(blend, out, true), running),
+        State::warm("warm and idle", one_frame(blend, out, false), has_ended),
     ]
+}
+
+/// Kills a Worker in this state and starts another one in its place.
+async fn kill_in(state: State, away: bool, data: &Path, out: &Path) {
+    let name = format!("{} (Manager away: {away})", state.name);
+    let manager = Manager::start().await;
+    manager.change(|heard| {
+        heard.tasks.extend(state.tasks);
+        (state.set_up)(heard);
+    });
+    let process = Process::start(&manager, data);
+    let seen = |heard: &common::Heard| (state.seen)(heard).then_some(());
+    manager.until(&name, seen).await;
+    let runs = state.runs.is_none_or(|words| process.runs(words));
+    assert!(runs, "{name}: its program does not run");
+    manager.change(|heard| heard.away = away);
+    process.kill().await;
+
+    manager.change(|heard| {
+        heard.away = false;
+        heard.requested = None;
+        heard.update_code = 0;
+        heard.unanswered = "";
+        heard.sign_on_codes.clear();
+        heard.tasks.clear();
+        heard.tasks.push_back(task("after", json!([])));
+    });
+    let process = Process::start(&manager, data);
+    for task in state.holds.into_iter().chain(["after"]) {
+        let end = manager.task_end(task).await;
+        assert_eq!(end["taskStatus"], "completed", "{name}");
+    }
+    let registrations = manager.change(|heard| heard.registrations.len());
+    assert_eq!(registrations, state.registrations, "{name}");
+    assert!(!out.join(".tablao-staging").exists(), "{name}");
+    process.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -370,37 +399,13 @@ async fn a_worker_killed_in_any_state_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let blend = dir.path().join("scene.blend");
     make_scene(&blend);
-    for away in [false, true] {
+    let kill_in_all = async |away: bool| {
         let out = dir.path().join(format!("out-{away}"));
         for (number, state) in states(&blend, &out).into_iter().enumerate() {
-            let name = format!("{} (Manager away: {away})", state.name);
-            let manager = Manager::start().await;
             let data = dir.path().join(format!("data-{away}-{number}"));
-            manager.change(|heard| {
-                heard.tasks.extend(state.tasks);
-                heard.requested = state.requested.map(str::to_owned);
-                heard.update_code = state.update_code;
-            });
-            let process = Process::start(&manager, &data, &name);
-            let seen = |heard: &common::Heard| (state.seen)(heard).then_some(());
-            manager.until(&name, seen).await;
-            manager.change(|heard| heard.away = away);
-            process.kill().await;
-
-            manager.change(|heard| {
-                heard.away = false;
-                heard.requested = None;
-                heard.update_code = 0;
-                heard.tasks.clear();
-                heard.tasks.push_back(task("after", json!([])));
-            });
-            let process = Process::start(&manager, &data, &format!("after {name}"));
-            let end = manager.task_end("after").await;
-            assert_eq!(end["taskStatus"], "completed", "{name}");
-            manager.change(|heard| assert_eq!(heard.registrations.len(), 1, "{name}"));
-            assert!(!out.join(".tablao-staging").exists(), "{name}");
-            process.kill().await;
+            kill_in(state, away, &data, &out).await;
         }
         assert_eq!(published_files(&out).len(), 1);
-    }
+    };
+    tokio::join!(kill_in_all(false), kill_in_all(true));
 }

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use common::process::{Process, blenders_with};
 use common::{Manager, RunningWorker, task};
 use serde_json::{Value, json};
 
@@ -268,18 +269,13 @@ async fn what_one_task_changes_does_not_reach_the_next() {
     worker.shut_down().await;
 }
 
-/// Processes that carry this mark in their environment and are Blender.
-fn blenders_of(folder: &Path) -> usize {
-    let server = folder.join("warm/warm_server.py").display().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter(|process| {
-            let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let mut words = command.split(|byte| *byte == 0);
-            let supervises = command.windows(9).any(|word| word == b"supervise");
-            !supervises && words.any(|word| word == server.as_bytes())
-        })
-        .count()
+/// What the command line of a warm Blender names, and no other.
+fn server_of(data: &Path) -> String {
+    data.join("warm/warm_server.py").display().to_string()
+}
+
+fn blenders_of(data: &Path) -> usize {
+    blenders_with(&server_of(data)).len()
 }
 
 /// Waits until there are so many.
@@ -335,4 +331,169 @@ async fn it_goes_when_it_is_not_needed() {
     .await;
     until_blenders(dir.path(), 0).await;
     worker.shut_down().await;
+}
+
+/// Python that makes the first Blender that comes to frame 2 render it for a very long time, and
+/// tells how far a render is, which Blender 5.0 does not do by itself.
+fn endless_once(flag: &Path) -> String {
+    std::fs::write(flag, b"").unwrap();
+    format!(
+        "def endless(scene, *_):\n    if scene.frame_current == 2 and os.path.exists({flag:?}):\n        \
+         os.remove({flag:?})\n        scene.cycles.use_adaptive_sampling = False\n        \
+         scene.cycles.samples = 10 ** 7\nbpy.app.handlers.render_pre.append(endless)\n\
+         bpy.app.handlers.render_stats.append(lambda *told: print(*told, flush=True))"
+    )
+}
+
+/// Frames that are rendered in several ways, each into a folder of its name.
+struct Ways {
+    exe: String,
+    out: tempfile::TempDir,
+    frames: &'static str,
+}
+
+impl Ways {
+    fn folder(&self, way: &str) -> PathBuf {
+        self.out.path().join(way)
+    }
+
+    fn of(&self, way: &str, frames: &str) -> Value {
+        render(&self.exe, scene(), "", &self.folder(way), frames)
+    }
+
+    /// The frames, one of which stands still in the middle the first time.
+    fn endless(&self, way: &str) -> Value {
+        let python = endless_once(&self.out.path().join(format!("{way}-flag")));
+        render(&self.exe, scene(), &python, &self.folder(way), self.frames)
+    }
+
+    /// Waits until some samples of the endless frame are rendered.
+    async fn until_in_the_middle(&self, manager: &Manager, way: &str) {
+        let is_sampling = |line: &str| {
+            line.contains("10000000") && !line.contains(" 0/") && !line.contains(" 0 /")
+        };
+        manager
+            .until("samples of the frame", |heard| {
+                let updates = heard.updates.iter();
+                let mut logs = updates.filter_map(|(_, update)| update["log"].as_str());
+                logs.any(|log| log.lines().any(is_sampling)).then_some(())
+            })
+            .await;
+        assert!(!self.folder(way).join("f_0002.png").exists());
+    }
+
+    /// One frame at a time and all in one go, by cold starts, and all with a Blender that is
+    /// killed in the middle, whose task fails and is run again.
+    async fn cold(&self) {
+        let one = |frame: &'static str| (frame, self.of("cold", frame));
+        let mut tasks: Vec<_> = self.numbers().iter().map(|frame| one(frame)).collect();
+        tasks.push(("chunk", self.of("chunk", self.frames)));
+        let (manager, _dir, worker) = run(tasks, |options| options.warm.enabled = false).await;
+        let push = |name: &str, commands: Value| {
+            manager.change(|heard| heard.tasks.push_back(task(name, commands)));
+        };
+        push("killed", self.endless("killed cold"));
+        self.until_in_the_middle(&manager, "killed cold").await;
+        kill(&blenders_with(
+            &self.folder("killed cold").display().to_string(),
+        ));
+        let end = manager.task_end("killed").await;
+        assert_eq!(end["tablao"]["failure"]["signal"], 9, "{end}");
+        push("again", self.of("killed cold", self.frames));
+        let end = manager.task_end("again").await;
+        assert_eq!(end["taskStatus"], "completed", "{}", manager.log("again"));
+        worker.shut_down().await;
+    }
+
+    /// All with a warm Blender that is killed in the middle: a cold start renders what is missing.
+    async fn killed_warm(&self) {
+        let (manager, dir, worker) = run(Vec::new(), |_| {}).await;
+        let commands = self.endless("killed warm");
+        manager.change(|heard| heard.tasks.push_back(task("killed", commands)));
+        self.until_in_the_middle(&manager, "killed warm").await;
+        kill(&blenders_with(&server_of(dir.path())));
+        let end = manager.task_end("killed").await;
+        let log = manager.log("killed");
+        assert_eq!(end["taskStatus"], "completed", "{log}");
+        assert!(log.contains("ended by signal 9"), "{log}");
+        worker.shut_down().await;
+    }
+
+    /// All with a Worker that is killed in the middle, and another one after it.
+    async fn killed_worker(&self) {
+        let manager = Manager::start().await;
+        let dir = tempfile::tempdir().unwrap();
+        let push = |name: &str, commands: Value| {
+            manager.change(|heard| heard.tasks.push_back(task(name, commands)));
+        };
+        push("killed", self.endless("killed worker"));
+        let process = Process::start(&manager, dir.path());
+        self.until_in_the_middle(&manager, "killed worker").await;
+        process.kill().await;
+        push("again", self.of("killed worker", self.frames));
+        let process = Process::start(&manager, dir.path());
+        let end = manager.task_end("again").await;
+        assert_eq!(end["taskStatus"], "completed", "{}", manager.log("again"));
+        process.kill().await;
+    }
+
+    fn numbers(&self) -> &'static [&'static str] {
+        if self.frames == "2" {
+            &["2"]
+        } else {
+            &["1", "2", "3"]
+        }
+    }
+
+    fn compare(&self, way: &str) {
+        for frame in self.numbers() {
+            let number = frame.parse().unwrap();
+            assert_eq!(
+                pixels(&self.folder("cold"), number),
+                pixels(&self.folder(way), number),
+                "frame {frame}, {way}, {}",
+                self.exe
+            );
+        }
+    }
+}
+
+fn kill(processes: &[i32]) {
+    use nix::sys::signal::{Signal, kill};
+    assert_eq!(processes.len(), 1, "there is one Blender to kill");
+    kill(nix::unistd::Pid::from_raw(processes[0]), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_chunks_and_after_kills_have_the_pixels_of_single_cold_renders() {
+    // Protects artists from pictures that show what happened on the farm: frames of a chunk, and
+    // those rendered again after a kill in the middle of Blender or Worker, are like any other.
+    let ways = |exe: String, frames: &'static str| Ways {
+        exe,
+        out: tempfile::tempdir().unwrap(),
+        frames,
+    };
+    let blender = ways("blender".to_owned(), "1..3");
+    tokio::join!(
+        blender.cold(),
+        blender.killed_warm(),
+        blender.killed_worker()
+    );
+    for way in ["chunk", "killed cold", "killed warm", "killed worker"] {
+        blender.compare(way);
+    }
+    let cold = |frame: u32| pixels(&blender.folder("cold"), frame);
+    assert!(cold(1) != cold(2) && cold(2) != cold(3), "nothing moves");
+
+    // The others take their time; warm, cold and chunked they are compared in every run.
+    let programs = tempfile::tempdir().unwrap();
+    let is_soak = std::env::var("TABLAO_SOAK").is_ok_and(|soak| soak == "1");
+    let mut others = blenders(programs.path()).split_off(1);
+    others.retain(|_| is_soak);
+    for exe in others {
+        let module = ways(exe, "2");
+        tokio::join!(module.cold(), module.killed_worker());
+        module.compare("killed worker");
+        module.compare("killed cold");
+    }
 }

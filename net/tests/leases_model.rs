@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Leases on a virtual clock: one worker talks, is silent, and its Manager restarts, as proptest
 //! has it. A model of three numbers says when its attempt lapses; the real engine must agree.
+//! And asks that nobody reads any more, on the same engine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +17,10 @@ use tablao_core::{
 };
 use tablao_journal::{Authority, FileStore, JournalId, MemoryFiles, OpenOptions};
 use tablao_net::engine::{
-    Ask, EngineOptions, Heard,
+    Ask, EngineOptions, Heard, Reply,
     stepped::{Moment, SteppedEngine},
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 const MANAGER: ManagerId = ManagerId::new(Uuid::from_u128(1));
@@ -96,6 +98,31 @@ impl Farm {
         answer.try_recv().expect("it is durable").expect("granted")
     }
 
+    fn sign_on(&mut self) {
+        self.ask(Request::SignOn {
+            worker: WORKER,
+            task_types: vec!["render".to_owned()],
+            can_restart: false,
+            protocol: Protocol::Tablao,
+            slots: 1,
+            held: Vec::new(),
+            detail: WorkerDetail::default(),
+        });
+        self.ask(Request::WorkerStateChanged {
+            worker: WORKER,
+            status: WorkerStatus::Awake,
+        });
+    }
+
+    /// Asks for work and waits; what is returned is the connection.
+    fn ask_patiently(&mut self) -> oneshot::Receiver<Reply> {
+        let moment = self.moment();
+        let ask = Ask::system(Request::AskForTask { worker: WORKER });
+        let patience = Duration::from_secs(50);
+        let connection = self.engine().ask(moment, ask, patience);
+        connection.expect("the engine stands")
+    }
+
     fn lives(&mut self, attempt: AttemptId) -> bool {
         self.engine().farm().attempts().contains_key(&attempt)
     }
@@ -149,8 +176,8 @@ fn job() -> Box<NewJob> {
     })
 }
 
-/// A farm whose worker runs its one task.
-fn running() -> (Farm, AttemptId) {
+/// A farm whose worker is awake and has nothing to do.
+fn awake() -> Farm {
     let mut farm = Farm {
         files: MemoryFiles::new(),
         engine: None,
@@ -159,40 +186,29 @@ fn running() -> (Farm, AttemptId) {
         clock_off_s: 0,
     };
     farm.start();
-    let task_types = vec!["render".to_owned()];
     let policy = Policy {
         // The worker itself is never lost here: only its lease is looked at.
         worker_timeout_ms: 0,
         ..Policy::default()
     };
-    for request in [
-        Request::ApplyConfig {
-            policy,
-            text: String::new(),
-        },
-        Request::RegisterWorker {
-            worker: WORKER,
-            platform: "linux".to_owned(),
-            task_types: task_types.clone(),
-            detail: WorkerDetail::default(),
-        },
-        Request::SignOn {
-            worker: WORKER,
-            task_types,
-            can_restart: false,
-            protocol: Protocol::Tablao,
-            slots: 1,
-            held: Vec::new(),
-            detail: WorkerDetail::default(),
-        },
-        Request::WorkerStateChanged {
-            worker: WORKER,
-            status: WorkerStatus::Awake,
-        },
-        Request::SubmitJob { job: job() },
-    ] {
-        farm.ask(request);
-    }
+    farm.ask(Request::ApplyConfig {
+        policy,
+        text: String::new(),
+    });
+    farm.ask(Request::RegisterWorker {
+        worker: WORKER,
+        platform: "linux".to_owned(),
+        task_types: vec!["render".to_owned()],
+        detail: WorkerDetail::default(),
+    });
+    farm.sign_on();
+    farm
+}
+
+/// A farm whose worker runs its one task.
+fn running() -> (Farm, AttemptId) {
+    let mut farm = awake();
+    farm.ask(Request::SubmitJob { job: job() });
     let Answer::Assigned { attempt, .. } = farm.ask(Request::AskForTask { worker: WORKER }) else {
         panic!("there is a task");
     };
@@ -210,6 +226,19 @@ fn running() -> (Farm, AttemptId) {
         }),
     });
     (farm, attempt)
+}
+
+/// Protects a Worker that was started anew from waiting beside its own past: what the process
+/// before had asked, over a connection whose end nobody saw, takes no task from it.
+#[test]
+fn a_task_goes_to_the_process_that_signed_on_last() {
+    let mut farm = awake();
+    let mut dead = farm.ask_patiently();
+    farm.sign_on();
+    let mut alive = farm.ask_patiently();
+    farm.ask(Request::SubmitJob { job: job() });
+    assert!(matches!(dead.try_recv(), Ok(Ok(Answer::NoTask))));
+    assert!(matches!(alive.try_recv(), Ok(Ok(Answer::Assigned { .. }))));
 }
 
 proptest! {

@@ -5,6 +5,9 @@
 //! what they want to see, never for time to pass.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -41,6 +44,10 @@ pub(crate) struct Heard {
     pub(crate) stop_running: Option<(String, bool)>,
     /// Status code for task updates; 0 is 204.
     pub(crate) update_code: u16,
+    /// What is taken and never answered: `registrations`, `frames` or `farewells`.
+    pub(crate) unanswered: &'static str,
+    /// Who was given which task and has said nothing of it since.
+    pub(crate) handed_out: Vec<(String, Value)>,
     /// Whether nobody gets an answer that says anything.
     pub(crate) away: bool,
     /// Tasks that were given to somebody else meanwhile.
@@ -55,6 +62,23 @@ pub(crate) struct Heard {
     pub(crate) quarantines: bool,
     /// Asks for work, words about the machine and ends of tasks, in their order.
     pub(crate) story: Vec<String>,
+}
+
+impl Heard {
+    fn has_work_for(&self, worker: &str) -> bool {
+        !self.tasks.is_empty() || self.handed_out.iter().any(|(to, _)| to == worker)
+    }
+
+    /// The task for who asks. As with the real Manager it is the one that it was given before,
+    /// when it has said nothing of that: the answer went to a connection that nobody read.
+    fn hand_out(&mut self, worker: &str) -> Option<Value> {
+        if let Some((_, task)) = self.handed_out.iter().find(|(to, _)| to == worker) {
+            return Some(task.clone());
+        }
+        let task = self.tasks.pop_front()?;
+        self.handed_out.push((worker.to_owned(), task.clone()));
+        Some(task)
+    }
 }
 
 /// A running Manager; clones are the same.
@@ -207,13 +231,24 @@ async fn away(
     answer
 }
 
+/// Waits until the caller has hung up.
+async fn silence() {
+    std::future::pending().await
+}
+
 type Told = axum::Json<Value>;
 
 async fn register(State(manager): State<Manager>, axum::Json(body): Told) -> Response {
-    let count = manager.change(|heard| {
+    let (count, unanswered) = manager.change(|heard| {
         heard.registrations.push(body.clone());
-        heard.registrations.len()
+        (
+            heard.registrations.len(),
+            heard.unanswered == "registrations",
+        )
     });
+    if unanswered {
+        silence().await;
+    }
     axum::Json(json!({ "uuid": format!("worker-{count}"), "name": body["name"] })).into_response()
 }
 
@@ -235,7 +270,13 @@ async fn sign_on(State(manager): State<Manager>, axum::Json(body): Told) -> Resp
 }
 
 async fn sign_off(State(manager): State<Manager>) -> StatusCode {
-    manager.change(|heard| heard.sign_offs += 1);
+    let unanswered = manager.change(|heard| {
+        heard.sign_offs += 1;
+        heard.unanswered == "farewells"
+    });
+    if unanswered {
+        silence().await;
+    }
     StatusCode::NO_CONTENT
 }
 
@@ -265,9 +306,11 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
         let prefer = prefer.map(|value| value.to_str().unwrap().to_owned());
         heard.prefer = heard.prefer.take().or(prefer);
     });
+    let worker = headers.get("authorization");
+    let worker = worker.map_or("", |value| value.to_str().unwrap());
     // Holds the answer back like the real one, until a test has something to say.
     let ready = manager.until("work", |heard| {
-        (!heard.tasks.is_empty() || heard.requested.is_some()).then_some(())
+        (heard.has_work_for(worker) || heard.requested.is_some()).then_some(())
     });
     // Who claims a task while it runs another gets its answer at once.
     let patience = if headers.get("prefer").is_some_and(|wait| wait == "wait=0") {
@@ -283,7 +326,7 @@ async fn next_task(State(manager): State<Manager>, headers: HeaderMap) -> Respon
             let body = axum::Json(json!({ "status_requested": status }));
             return (StatusCode::LOCKED, body).into_response();
         }
-        match heard.tasks.pop_front() {
+        match heard.hand_out(worker) {
             Some(task) => axum::Json(task).into_response(),
             None => StatusCode::NO_CONTENT.into_response(),
         }
@@ -295,20 +338,30 @@ async fn update(
     UrlPath(task): UrlPath<String>,
     axum::Json(body): Told,
 ) -> StatusCode {
-    manager.change(|heard| match heard.update_code {
-        _ if heard.not_ours.contains(&task) => {
-            heard.updates.push((task, body));
-            StatusCode::CONFLICT
+    let tells_frames = body["tablao"]["frames"].is_array();
+    let (code, is_answered) = manager.change(|heard| {
+        let code = match heard.update_code {
+            _ if heard.not_ours.contains(&task) => StatusCode::CONFLICT,
+            0 => StatusCode::NO_CONTENT,
+            code => StatusCode::from_u16(code).unwrap(),
+        };
+        if !code.is_server_error() {
+            heard
+                .handed_out
+                .retain(|(_, handed)| handed["uuid"] != *task);
         }
-        0 => {
-            if body["taskStatus"] == "completed" {
-                heard.story.push(format!("{task} completed"));
-            }
-            heard.updates.push((task, body));
-            StatusCode::NO_CONTENT
+        if code == StatusCode::NO_CONTENT && body["taskStatus"] == "completed" {
+            heard.story.push(format!("{task} completed"));
         }
-        code => StatusCode::from_u16(code).unwrap(),
-    })
+        if code == StatusCode::NO_CONTENT || heard.not_ours.contains(&task) {
+            heard.updates.push((task, body));
+        }
+        (code, !(heard.unanswered == "frames" && tells_frames))
+    });
+    if !is_answered {
+        silence().await;
+    }
+    code
 }
 
 async fn may_i_run(State(manager): State<Manager>) -> Response {

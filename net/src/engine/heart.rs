@@ -87,6 +87,9 @@ impl<S: Surroundings> Heart<S> {
             self.pass_boundaries(now)?;
         }
         let after = self.schedule_around(&ask.request, now)?;
+        if let Request::SignOn { worker, .. } = &ask.request {
+            self.let_go_of_asks(*worker);
+        }
         let until = (!patience.is_zero()).then(|| self.around.monotonic() + patience);
         let wake = self.decide(ask, reply, until)?;
         self.wake(&wake)?;
@@ -102,6 +105,15 @@ impl<S: Surroundings> Heart<S> {
 
     fn wall(&self) -> Timestamp {
         self.around.wall().max(self.farm.time())
+    }
+
+    /// Who signs on was started anew or begins anew: nobody reads the answers to what it asked
+    /// before, though the end of those connections may not have been seen. A task that went there
+    /// would wait for its lease while its worker has nothing to do.
+    fn let_go_of_asks(&mut self, worker: WorkerId) {
+        for parked in self.parked.take_of(worker) {
+            self.answer_at_present(parked.reply, Ok(Answer::NoTask));
+        }
     }
 
     /// Schedules whose boundary has come have their say.
