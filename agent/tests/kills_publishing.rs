@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use common::process::{Process, holds, until};
 use common::{Manager, task};
@@ -317,9 +318,11 @@ async fn kill_with_claimed(begun: bool, away: bool) {
     if begun {
         manager.change(|heard| heard.update_code = 503);
         ground.open("gate");
-        until(&name, || look(&staging.join("f_0001.tga")).is_some()).await;
         let outbox = ground.path("data/outbox");
         until(&name, || holds(&outbox, b"\"completed\"")).await;
+        until(&name, || holds(&outbox, b"\"publishing\"")).await;
+        // Time for a Worker that does not wait to show it; no result depends on how long.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(process.runs("fake-blender"), begun, "{name}");
     manager.change(|heard| heard.away = away);
