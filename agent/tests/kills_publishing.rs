@@ -119,6 +119,7 @@ fn fake_blender(folder: &Path) -> String {
     let folder = folder.display();
     let text = format!(
         "#!/bin/sh\n\
+         if [ \"$1\" = --version ]; then echo \"Blender 3.4.1\"; exit 0; fi\n\
          while [ $# -gt 0 ]; do\n  case $1 in -o) out=$2;; -f) frame=$2;; esac\n  shift\ndone\n\
          echo \"Blender 3.4.1\"\n\
          until [ -e '{folder}/go' ]; do sleep 0.02; done\n\
