@@ -271,7 +271,7 @@ async fn what_one_task_changes_does_not_reach_the_next() {
 
 /// What the command line of a warm Blender names, and no other.
 fn server_of(data: &Path) -> String {
-    data.join("warm/warm_server.py").display().to_string()
+    data.join("warm/0/warm_server.py").display().to_string()
 }
 
 fn blenders_of(data: &Path) -> usize {

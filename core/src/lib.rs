@@ -41,6 +41,7 @@ mod new_tasks;
 mod regenerated;
 mod task_index;
 mod task_rows;
+mod task_state;
 mod tasks;
 mod unsettled;
 

@@ -12,8 +12,10 @@ use smallvec::SmallVec;
 
 use crate::{
     AttemptId, Lsn, TaskId, TaskStatus, WorkerId, event::StepsChange, frames::FramesView,
-    new_tasks::NewTasks, rows, task_rows::Rare,
+    new_tasks::NewTasks, rows, task_rows::Rare, task_state::flag,
 };
+
+pub(crate) use crate::task_state::TaskState;
 
 /// A task of a job, as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,97 +63,6 @@ pub struct Task<'a> {
     pub retired: bool,
     /// Position of its last change.
     pub changed_at: Lsn,
-}
-
-/// Bits of [`TaskState::flags`].
-mod flag {
-    pub(super) const HAS_LAST_WORKER: u8 = 1;
-    pub(super) const HAS_ENDED: u8 = 1 << 1;
-    pub(super) const ENDED_BY_OWN_REPORT: u8 = 1 << 2;
-    pub(super) const RETIRED: u8 = 1 << 3;
-    /// Its leaf is not in the digest's sum. About the digest, not about the task.
-    pub(super) const UNSETTLED: u8 = 1 << 4;
-}
-
-/// What changes about a task.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TaskState {
-    pub(crate) changed_at: Lsn,
-    pub(crate) last_ended: AttemptId,
-    pub(crate) last_worker: WorkerId,
-    pub(crate) priority: i32,
-    pub(crate) steps_completed: u32,
-    pub(crate) attempts_ended: u32,
-    pub(crate) task_type: u16,
-    pub(crate) status: TaskStatus,
-    pub(crate) flags: u8,
-}
-
-const _: () = assert!(
-    size_of::<TaskState>() <= 56,
-    "every byte here counts millions of times"
-);
-
-impl TaskState {
-    /// A new task's.
-    pub(crate) fn new(task_type: u16, priority: i32, changed_at: Lsn) -> Self {
-        Self {
-            changed_at,
-            last_ended: AttemptId {
-                job_epoch: 0,
-                incarnation: 0,
-                lsn: Lsn::ORIGIN,
-            },
-            last_worker: WorkerId::new(uuid::Uuid::nil()),
-            priority,
-            steps_completed: 0,
-            attempts_ended: 0,
-            task_type,
-            status: TaskStatus::Queued,
-            flags: 0,
-        }
-    }
-
-    /// The flags that are about the task.
-    pub(crate) const fn lasting_flags(&self) -> u8 {
-        self.flags & !flag::UNSETTLED
-    }
-
-    pub(crate) const fn is_retired(&self) -> bool {
-        self.has(flag::RETIRED)
-    }
-
-    const fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    const fn put(&mut self, flag: u8, on: bool) {
-        if on {
-            self.flags |= flag;
-        } else {
-            self.flags &= !flag;
-        }
-    }
-
-    /// The same, and not part of its job yet.
-    pub(crate) fn prepared(task_type: u16, priority: i32, changed_at: Lsn) -> Self {
-        let mut state = Self::new(task_type, priority, changed_at);
-        state.put(flag::RETIRED, true);
-        state
-    }
-
-    pub(crate) fn set_last_worker(&mut self, worker: Option<WorkerId>) {
-        self.put(flag::HAS_LAST_WORKER, worker.is_some());
-        self.last_worker = worker.unwrap_or(WorkerId::new(uuid::Uuid::nil()));
-    }
-
-    pub(crate) fn set_last_ended(&mut self, ended: Option<(AttemptId, bool)>) {
-        self.put(flag::HAS_ENDED, ended.is_some());
-        if let Some((attempt, own_report)) = ended {
-            self.last_ended = attempt;
-            self.put(flag::ENDED_BY_OWN_REPORT, own_report);
-        }
-    }
 }
 
 /// All of a task that changes, as it was at some time.
