@@ -89,7 +89,7 @@ async fn every_wrong_command_fails_with_what_to_do() {
             "unknown",
             json!([{ "name": "explode" }]),
             "bad_command",
-            "blender-render, copy-file",
+            "blender-render, concatenate-videos",
         ),
         (
             "missing",

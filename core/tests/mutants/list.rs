@@ -77,8 +77,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant(
         "a worker tries again what it failed",
         "schedule/ready.rs",
-        "let left = tasks.without(&[failed]);",
-        "let left = tasks.without(&[failed.filter(|_| false)]);",
+        "let left = tasks.without(&barred);",
+        "let left = tasks.without(&barred[1..]);",
     ),
     mutant(
         "a dependency that is queued again no longer blocks",
