@@ -278,7 +278,7 @@ mod tests {
             let picture = RgbImage::from_pixel(width, height, Rgb([9, 9, 9]));
             let fitted = fit(picture, (320, 180));
             assert_eq!(fitted.dimensions(), (320, 180));
-            assert_eq!(fitted.get_pixel(160, 90).0, [9, 9, 9]);
+            assert_eq!(fitted.get_pixel(159, 89).0, [9, 9, 9]);
         }
     }
 
