@@ -99,7 +99,9 @@ proptest! {
         seed: u64,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..5),
     ) {
-        let history = history(seed, 250);
+        let mut world = World::renewing(seed);
+        world.run(250);
+        let history = world.history;
         let full = fold(&history);
         let folder = TempDir::new().expect("create a folder");
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(history.len() + 1)).collect();

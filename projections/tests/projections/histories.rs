@@ -4,6 +4,7 @@
 //! Random requests are put to the real `Farm::decide`, and what it answers becomes the history,
 //! so every history is one that could have happened. It is a function of a seed alone.
 
+mod renewal;
 mod reports;
 mod submissions;
 
@@ -74,6 +75,8 @@ pub(crate) struct World {
     handed_out: Vec<(AttemptId, TaskId, WorkerId)>,
     /// Some details of this history were erased since.
     erasing: bool,
+    /// Work is also done over again in this history.
+    renewing: bool,
 }
 
 /// A history of about this many requests.
@@ -97,6 +100,7 @@ impl World {
             jobs: Vec::new(),
             handed_out: Vec::new(),
             erasing,
+            renewing: false,
         };
         let manager = ManagerId::new(world.chance.uuid());
         world.ask(Request::OpenJournal {
@@ -106,6 +110,14 @@ impl World {
             manager,
         });
         world
+    }
+
+    /// A farm in which work is also done over again.
+    pub(crate) fn renewing(seed: u64) -> Self {
+        Self {
+            renewing: true,
+            ..Self::new(seed)
+        }
     }
 
     pub(crate) fn run(&mut self, requests: usize) {

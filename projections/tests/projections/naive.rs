@@ -247,6 +247,7 @@ fn tasks_of(event: &Event) -> Option<(JobId, Vec<(u32, u32)>)> {
         Event::TasksChanged(facts) => Some((facts.job, facts.ranges.clone())),
         Event::FailuresCleared(facts) => Some((facts.job, facts.ranges.clone())),
         Event::TaskPriorityChanged(facts) => one(facts.job, facts.task),
+        Event::OutputsDiscarded(facts) => Some((facts.job, facts.ranges.clone())),
         Event::TaskOutgrew(facts) => one(facts.job, facts.task),
         Event::AttemptAssigned(facts) => one(facts.job, facts.task),
         Event::StepsAdvanced(facts) => one(facts.job, facts.task),

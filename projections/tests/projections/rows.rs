@@ -28,7 +28,7 @@ proptest! {
     /// farms would be called different, or two different ones equal.
     #[test]
     fn digest_is_kept_up(seed: u64) {
-        let mut world = World::new(seed);
+        let mut world = World::renewing(seed);
         for _ in 0..40 {
             world.run(10);
             prop_assert_eq!(
@@ -44,7 +44,7 @@ proptest! {
     /// workers and people ask next, for as long as both live on.
     #[test]
     fn a_farm_out_of_rows_answers_alike(seed: u64, requests in 1usize..300) {
-        let mut world = World::new(seed);
+        let mut world = World::renewing(seed);
         world.run(requests);
         let mut restored = Farm::from_rows(world.farm.to_rows()).expect("rows of a farm are a farm");
         prop_assert_eq!(restored.digest(), world.farm.digest());
@@ -111,7 +111,9 @@ fn waiting_for_a_job_without_tasks() {
 fn histories_are_eventful() {
     let mut kinds = std::collections::BTreeMap::new();
     for seed in 0..30 {
-        for recorded in crate::histories::history(seed, 400) {
+        let mut world = World::renewing(seed);
+        world.run(400);
+        for recorded in world.history {
             *kinds.entry(recorded.event.kind().name).or_insert(0) += 1;
         }
     }

@@ -9,6 +9,9 @@ impl World {
         if self.workers.len() < 3 {
             return self.register();
         }
+        if self.renewing && self.chance.percent(15) {
+            return self.renewal();
+        }
         match self.chance.below(100) {
             0 => self.register(),
             1..=5 => self.worker_moves(),
