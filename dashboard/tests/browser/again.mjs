@@ -20,6 +20,12 @@ export async function runAgain(farm, view, data, marker) {
   const attempts = async (task) => (await read(`tasks/${task.id}/attempts`)).items.length;
   const submit = (name, settings) => farm.submit({ name, type: "parts", settings: { parts: 3, marker: "", ...settings } });
 
+  /** Waits for the farm, not for the page, which may still show how it was. */
+  const isDone = async (job) => {
+    while ((await tasks(job)).some((task) => task.status !== "completed")) await view.page.waitForTimeout(100);
+    await view.jobRow(job, "completed").waitFor();
+  };
+
   const failing = await submit("fails at first", { marker });
   await view.jobRow(failing, "failed").waitFor();
   await view.openJob(failing);
@@ -49,7 +55,7 @@ export async function runAgain(farm, view, data, marker) {
     await view.find("again-run").click();
     await view.find("again-dialog").waitFor({ state: "detached" });
     while ((await attempts(part)) === before) await view.page.waitForTimeout(100);
-    await view.jobRow(failing, "completed").waitFor();
+    await isDone(failing);
   });
   await check("one task runs again with all that depends on it", async () => {
     const [part, last] = [await named(failing, "part-3"), await named(failing, "last")];
@@ -65,7 +71,7 @@ export async function runAgain(farm, view, data, marker) {
     await view.find("again-run").click();
     while ((await attempts(last)) === before[1]) await view.page.waitForTimeout(100);
     same(await attempts(part), before[0] + 1, "attempts of the task");
-    await view.jobRow(failing, "completed").waitFor();
+    await isDone(failing);
   });
 
   const job = await submit("changes", {});
