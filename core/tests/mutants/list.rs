@@ -284,10 +284,4 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ".chain(self.too_small(outgrown))",
         ".chain(self.too_small(None))",
     ),
-    mutant(
-        "a smaller worker that ran out makes a task smaller",
-        "decide/memory.rs",
-        "task.outgrown.max(self.farm.memory_of(worker))",
-        "self.farm.memory_of(worker)",
-    ),
 ];
