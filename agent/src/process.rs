@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::lines::LineSplitter;
 use crate::places::Share;
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::Note;
+use crate::supervisor::{self, Note};
 
 /// How the supervisor is started and what it passes on.
 #[derive(Debug, Clone)]
@@ -84,26 +84,14 @@ pub(crate) async fn run(
 ) -> Result<Ended, Unended> {
     let mut command = Command::new(&launcher.supervisor);
     command.arg("supervise");
-    if let Some(score) = launcher.oom_score_adj {
-        command.arg("--oom").arg(score.to_string());
-    }
-    if !launcher.share.processors.is_empty() {
-        let numbers: Vec<String> = (launcher.share.processors.iter())
-            .map(usize::to_string)
-            .collect();
-        command.arg("--processors").arg(numbers.join(","));
-    }
-    if let Some(bytes) = launcher.share.memory_bytes {
-        command.arg("--memory").arg(bytes.to_string());
-    }
+    let share = &launcher.share;
     command
-        .envs(
-            launcher
-                .share
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        )
+        .args(supervisor::options_of(
+            launcher.oom_score_adj,
+            &share.processors,
+            share.memory_bytes,
+        ))
+        .envs(share.environment.iter().map(|(name, value)| (name, value)))
         .arg("--")
         .arg(exe)
         .args(args)
@@ -127,7 +115,7 @@ pub(crate) async fn run(
 
     let mut splitter = LineSplitter::default();
     let mut buffer = vec![0; 40 * 1024];
-    let limit = launcher.share.memory_bytes;
+    let limit = share.memory_bytes;
     let mut complained = false;
     let mut not_started = None;
     let mut ended = None;

@@ -80,6 +80,28 @@ fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments
     (!parsed.command.is_empty()).then_some(parsed)
 }
 
+/// The options that give a command its share of the machine, as `parse` reads them.
+pub(crate) fn options_of(
+    oom_score_adj: Option<i32>,
+    processors: &[usize],
+    memory_bytes: Option<u64>,
+) -> Vec<String> {
+    let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
+    let options = [
+        ("--oom", oom_score_adj.map(|score| score.to_string())),
+        (
+            "--processors",
+            (!numbers.is_empty()).then(|| numbers.join(",")),
+        ),
+        ("--memory", memory_bytes.map(|bytes| bytes.to_string())),
+    ];
+    options
+        .into_iter()
+        .filter_map(|(option, value)| Some([option.to_owned(), value?]))
+        .flatten()
+        .collect()
+}
+
 fn numbers(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|number| number.parse().ok()).collect()
 }
@@ -173,19 +195,12 @@ mod platform {
         let notes = std::io::stderr().as_fd().try_clone_to_owned()?;
         let mut command = Command::new(own_executable()?);
         command.arg("supervise").arg("--exec");
-        if let Some(score) = arguments.oom_score_adj {
-            command.arg("--oom").arg(score.to_string());
-        }
-        if !arguments.processors.is_empty() {
-            let numbers: Vec<String> = (arguments.processors.iter())
-                .map(usize::to_string)
-                .collect();
-            command.arg("--processors").arg(numbers.join(","));
-        }
-        if let Some(bytes) = arguments.memory_bytes {
-            command.arg("--memory").arg(bytes.to_string());
-        }
         let child = command
+            .args(super::options_of(
+                arguments.oom_score_adj,
+                &arguments.processors,
+                arguments.memory_bytes,
+            ))
             .arg("--")
             .args(&arguments.command)
             .stdin(Stdio::from(notes))

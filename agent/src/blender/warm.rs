@@ -106,21 +106,8 @@ struct Inner {
     launcher: Launcher,
     folder: PathBuf,
     slot: Mutex<Slot>,
-    /// The job that the Blender which waits for a task is up for.
-    up_for: std::sync::Mutex<Option<String>>,
     /// Called when a Blender begins to wait for a task.
     waits: Notify,
-}
-
-impl Inner {
-    fn up_for(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.up_for.lock().expect("no holder panics")
-    }
-
-    /// Lets those see who do not wait for the slot.
-    fn note(&self, slot: &Slot) {
-        *self.up_for() = slot.kept.as_ref().map(|kept| kept.key.job.clone());
-    }
 }
 
 /// A handle; clones share the Blender.
@@ -135,7 +122,6 @@ impl Warm {
             launcher,
             folder,
             slot: Mutex::default(),
-            up_for: std::sync::Mutex::default(),
             waits: Notify::new(),
         }))
     }
@@ -146,12 +132,18 @@ impl Warm {
 
     /// Whether a Blender waits here for a task of this job.
     pub(crate) fn is_of(&self, job: &str) -> bool {
-        self.0.up_for().as_deref() == Some(job)
+        self.waits_and(|kept| kept.key.job == job)
     }
 
     /// Whether a Blender waits here for a task.
     pub(crate) fn is_up(&self) -> bool {
-        self.0.up_for().is_some()
+        self.waits_and(|_| true)
+    }
+
+    /// One that is just being used or ended does not wait.
+    fn waits_and(&self, is_meant: impl FnOnce(&Kept) -> bool) -> bool {
+        let slot = self.0.slot.try_lock();
+        slot.is_ok_and(|slot| slot.kept.as_ref().is_some_and(is_meant))
     }
 
     /// Renders a task; the most memory that it took, where it is known.
@@ -174,7 +166,6 @@ impl Warm {
             let count = before.map_or(0, |(_, count)| count) + 1;
             slot.doubts = Some((request.job.to_owned(), count));
         }
-        self.0.note(&slot);
         drop(slot);
         self.0.waits.notify_one();
         result
@@ -311,10 +302,7 @@ impl Warm {
     }
 
     async fn end_if(&self, is_due: impl FnOnce(&Kept) -> bool) {
-        let mut slot = self.0.slot.lock().await;
-        let kept = slot.kept.take_if(|kept| is_due(kept));
-        self.0.note(&slot);
-        drop(slot);
+        let kept = self.0.slot.lock().await.kept.take_if(|kept| is_due(kept));
         if let Some(kept) = kept {
             tracing::info!(pid = kept.process.pid, "the warm Blender is ended");
             kept.process.end().await;
