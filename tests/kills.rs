@@ -11,6 +11,7 @@ mod farm_support;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use farm_support::chance::Chance;
 use farm_support::http::{self, Connection};
@@ -89,14 +90,22 @@ impl Render {
         Some(answer.json()["status"].as_str()?.to_owned())
     }
 
-    /// Waits for a random moment while the job runs: some frame more than now, and a little more.
-    fn wait_for_a_moment(&mut self, chance: &mut Chance) {
+    /// Waits for a random moment while the job runs: some frame more than now, and a little more,
+    /// but no longer than until this round's share of the frames is there, so that every round
+    /// finds the job at work however fast a Blender that stays up renders.
+    fn wait_for_a_moment(&mut self, round: u64, chance: &mut Chance) {
+        let share = u64::from(self.frames) * round / (kills() + 1);
+        let share = usize::try_from(share).expect("a small number");
         let more = usize::try_from(chance.below(3)).expect("a small number");
-        let enough = (self.watcher.frames() + more).min(self.frames as usize - 1);
+        let enough = (self.watcher.frames() + more).min(share);
         until("more frames", || {
             (self.watcher.frames() >= enough).then_some(())
         });
-        chance.pause(2000);
+        let pause = Duration::from_millis(chance.below(2000));
+        let since = Instant::now();
+        while since.elapsed() < pause && self.watcher.frames() < share {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.watcher.frames() < self.frames as usize {
             self.hits += 1;
         }
@@ -228,7 +237,7 @@ fn a_killed_manager_comes_back_and_the_job_completes() {
     let (mut render, mut manager) = Render::start(&mut chance);
     let worker = render.place.worker("worker");
     for round in 1..=kills() {
-        render.wait_for_a_moment(&mut chance);
+        render.wait_for_a_moment(round, &mut chance);
         manager.kill();
         println!(
             "Manager killed, {round}, {} frames",
@@ -248,7 +257,7 @@ fn a_killed_worker_comes_back_and_the_job_completes() {
     let (mut render, manager) = Render::start(&mut chance);
     let mut worker = render.place.worker("worker");
     for round in 1..=kills() {
-        render.wait_for_a_moment(&mut chance);
+        render.wait_for_a_moment(round, &mut chance);
         worker.kill();
         println!("Worker killed, {round}, {} frames", render.watcher.frames());
         leftovers::wait_until_none(&render.place.folder);
@@ -284,7 +293,7 @@ fn a_whole_farm_in_one_process_comes_back() {
     let mut chance = Chance::announced("kill the whole farm");
     let (mut render, mut farm) = Render::start_with(&mut chance, Place::up, None);
     for round in 1..=kills() {
-        render.wait_for_a_moment(&mut chance);
+        render.wait_for_a_moment(round, &mut chance);
         farm.kill();
         println!("farm killed, {round}, {} frames", render.watcher.frames());
         leftovers::wait_until_none(&render.place.folder);
@@ -300,7 +309,7 @@ fn manager_and_worker_killed_together_come_back() {
     let (mut render, mut manager) = Render::start(&mut chance);
     let mut worker = render.place.worker("worker");
     for round in 1..=kills() {
-        render.wait_for_a_moment(&mut chance);
+        render.wait_for_a_moment(round, &mut chance);
         if chance.below(2) == 0 {
             manager.kill();
             worker.kill();
@@ -351,7 +360,7 @@ fn a_killed_server_comes_back_and_shows_what_its_manager_did() {
     let (mut render, mut manager) = Render::start_with(&mut chance, link, Some(&above.address));
     let worker = render.place.worker("worker");
     for round in 1..=kills() {
-        render.wait_for_a_moment(&mut chance);
+        render.wait_for_a_moment(round, &mut chance);
         server.kill();
         let both = round % 2 == 0;
         if both {

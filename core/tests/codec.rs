@@ -205,7 +205,7 @@ fn requests_go_there_and_back() {
         let mut wishes = Wishes::new(seed);
         let mut ride = common::Ride::new();
         for _ in 0..150 {
-            ride.wait_ms(wishes.pause_ms());
+            ride.wait_ms(wishes.pause_ms(&ride.farm, ride.now));
             let request = wishes.next(&ride.farm, ride.now);
             let bytes = codec::encode_request(&request);
             let back: Request = codec::decode_request(&bytes).expect("our own bytes decode");

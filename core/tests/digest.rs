@@ -469,7 +469,7 @@ fn the_digest_is_that_of_the_entities_after_every_event() {
         // How many leaves may wait is the fold's own affair.
         ride.farm.settle_beyond(wishes.random.below(12));
         for _ in 0..200 {
-            ride.wait_ms(wishes.pause_ms());
+            ride.wait_ms(wishes.pause_ms(&ride.farm, ride.now));
             let request = wishes.next(&ride.farm, ride.now);
             // Refusals are decisions, too, and have their records.
             drop(ride.ask(&request));
@@ -488,7 +488,7 @@ fn folding_the_records_again_gives_the_same_farm() {
         let mut wishes = Wishes::new(seed);
         let mut ride = Ride::new();
         for _ in 0..200 {
-            ride.wait_ms(wishes.pause_ms());
+            ride.wait_ms(wishes.pause_ms(&ride.farm, ride.now));
             let request = wishes.next(&ride.farm, ride.now);
             drop(ride.ask(&request));
         }

@@ -48,7 +48,7 @@ fn history(seed: u64, counters: &mut Counters) {
     let mut done = DoneOnce::default();
     let trace = std::env::var_os("TABLAO_SEED").is_some();
     for _ in 0..STEPS {
-        ride.wait_ms(wishes.pause_ms());
+        ride.wait_ms(wishes.pause_ms(&ride.farm, ride.now));
         let request = wishes.next(&ride.farm, ride.now);
         if trace {
             eprintln!("{request:?}");

@@ -26,8 +26,11 @@ fn prepared(job: &Job) -> u32 {
 }
 
 impl Wishes {
+    /// One of the jobs; half the time one that is being worked on, as far as there is one.
     fn some_known_job<'a>(&mut self, farm: &'a Farm) -> Option<&'a Job> {
-        let jobs: Vec<&Job> = farm.jobs().values().collect();
+        let busy = self.random.one_in(2) && farm.jobs().values().any(|job| job.live > 0);
+        let jobs = (farm.jobs().values()).filter(|job| !busy || job.live > 0);
+        let jobs: Vec<&Job> = jobs.collect();
         self.random.pick(&jobs).copied()
     }
 
