@@ -9,7 +9,7 @@
 
 mod farm_support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -229,6 +229,24 @@ fn lapsed(records: &[Recorded]) -> usize {
     ended.count()
 }
 
+/// How many attempts were running at the same time, at most.
+fn most_at_a_time(records: &[Recorded]) -> usize {
+    let (mut running, mut most) = (BTreeSet::new(), 0);
+    for recorded in records {
+        match &recorded.event {
+            Event::AttemptStarted(started) => {
+                running.insert(started.attempt);
+                most = most.max(running.len());
+            }
+            Event::AttemptEnded(ended) => {
+                running.remove(&ended.attempt);
+            }
+            _ => {}
+        }
+    }
+    most
+}
+
 /// Protects a rendering farm from the death of its Manager: what it had acknowledged is there
 /// when it comes back, its Worker renders on, and no frame is published twice.
 #[test]
@@ -264,6 +282,35 @@ fn a_killed_worker_comes_back_and_the_job_completes() {
         worker = render.place.worker("worker");
     }
     render.finish(manager, vec![worker]);
+}
+
+/// Protects a strong machine's work from the death of its Worker: it renders in two slots at the
+/// same time, the Blenders of both die with it, and after its return the rest is rendered.
+#[test]
+fn a_killed_worker_with_two_slots_comes_back_and_the_job_completes() {
+    let mut chance = Chance::announced("kill a Worker with two slots");
+    let (mut render, manager) = Render::start(&mut chance);
+    let mut worker = render.place.worker_of_slots("worker", 2);
+    until("a Blender in each slot", || {
+        let programs = leftovers::blenders(&render.place.folder);
+        let mut blenders = programs
+            .iter()
+            .filter(|(_, line)| !line.contains(" supervise "));
+        blenders.nth(1).is_some().then_some(())
+    });
+    for round in 1..=kills() {
+        render.wait_for_a_moment(round, &mut chance);
+        worker.kill();
+        println!("Worker killed, {round}, {} frames", render.watcher.frames());
+        leftovers::wait_until_none(&render.place.folder);
+        worker = render.place.worker_of_slots("worker", 2);
+    }
+    let records = render.finish(manager, vec![worker]);
+    assert_eq!(
+        most_at_a_time(&records),
+        2,
+        "tasks that ran at the same time"
+    );
 }
 
 /// Protects a job from a Worker that dies for good: its lease lapses and another one takes over.

@@ -9,7 +9,7 @@ use tablao_core::WorkerStatus;
 use utoipa::ToSchema;
 
 use crate::{
-    clock, disk,
+    clock,
     node::Node,
     setup::{check_blender, check_storage},
     variables::{Audience, own_platform},
@@ -158,7 +158,7 @@ async fn storage(node: &Node) -> Check {
 
 fn room(node: &Node) -> Vec<Check> {
     let of = |name: &str, path: &Path| {
-        let free = disk::free_bytes(path)?;
+        let free = fs4::available_space(path).ok()?;
         let text = format!("{} free at {}", bytes(free), path.display());
         let hint = "make room; `tablao journal retire` and removed jobs free some";
         if free >= FREE_BYTES_LOW {

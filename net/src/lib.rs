@@ -13,7 +13,6 @@ pub mod data_dir;
 pub mod deletion;
 pub mod digest;
 pub mod discovery;
-pub mod disk;
 mod doctor;
 pub mod engine;
 mod error;

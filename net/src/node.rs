@@ -529,7 +529,7 @@ impl Node {
 
     /// There is room for a submission; workers' reports keep a reserve.
     pub fn has_room(&self) -> bool {
-        crate::disk::free_bytes(self.data.root()).is_none_or(|free| free >= FREE_BYTES_MIN)
+        fs4::available_space(self.data.root()).map_or(true, |free| free >= FREE_BYTES_MIN)
     }
 
     /// Ends in order.

@@ -169,12 +169,18 @@ impl Place {
 
     /// Starts a Worker whose own data is kept under its name.
     pub(crate) fn worker(&self, name: &str) -> Process {
+        self.worker_of_slots(name, 1)
+    }
+
+    /// Starts a Worker that runs so many tasks at a time.
+    pub(crate) fn worker_of_slots(&self, name: &str, slots: u32) -> Process {
         let mut command = Command::new(TABLAO);
         command
             .args(["worker", "--name", name, "--manager"])
             .arg(format!("http://{}", self.address))
             .arg("--data")
-            .arg(self.folder.join(name));
+            .arg(self.folder.join(name))
+            .args(["--slots", &slots.to_string()]);
         Process::start(&self.folder, name, &mut command)
     }
 }

@@ -170,7 +170,8 @@ pub(super) fn unwritable(folder: &Path) -> Option<Finding> {
 
 /// What is wrong with the room on the disk of a folder.
 pub(super) fn full(folder: &Path, free_bytes_min: u64) -> Option<Finding> {
-    let free = free_bytes(folder)?;
+    // Where it cannot be told there is nothing to find.
+    let free = fs4::available_space(folder).ok()?;
     (free < free_bytes_min).then(|| Finding {
         kind: FindingKind::Disk,
         subject: folder.display().to_string(),
@@ -188,24 +189,6 @@ pub(super) fn full(folder: &Path, free_bytes_min: u64) -> Option<Finding> {
 pub(super) fn nearest(folder: &Path) -> &Path {
     let exists = |folder: &&Path| folder.is_dir();
     folder.ancestors().find(exists).unwrap_or(folder)
-}
-
-/// Free bytes for this process; `None` where it cannot be told.
-#[cfg(unix)]
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
-    let room = nix::sys::statvfs::statvfs(path).ok()?;
-    #[allow(clippy::useless_conversion, reason = "these are u32 on some systems")]
-    let (blocks, size) = (
-        u64::from(room.blocks_available()),
-        u64::from(room.fragment_size()),
-    );
-    Some(blocks.saturating_mul(size))
-}
-
-/// Free bytes for this process; `None` where it cannot be told.
-#[cfg(not(unix))]
-pub(super) fn free_bytes(_path: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub async fn examine(
     for (name, folder) in folders.chain(storage.map(|storage| ("shared storage", storage))) {
         let subjects = [Subject::Output(folder.to_owned())].into();
         let mut found = checks::look(subjects, None, limits.free_bytes_min).await;
-        let free = checks::free_bytes(checks::nearest(folder)).map_or(0, |free| free >> 20);
+        let free = fs4::available_space(checks::nearest(folder)).map_or(0, |free| free >> 20);
         let well = || format!("{} can be written, {free} MiB free", folder.display());
         let first = (!found.is_empty()).then(|| found.remove(0));
         all.push(Examined::of(name, first, well));
