@@ -162,6 +162,7 @@ fn bad_files_are_found_shown_and_rendered_anew() {
     let wanted = shot.farm.post(&path, &json!({})).ok(200).json();
     assert_eq!(wanted["frames"], json!([3, 14, 15, 25, 36]), "{wanted}");
     assert_eq!(wanted["tasks"].as_array().unwrap().len(), 4);
+    assert!(wanted["dependants"].is_null(), "nobody asked for them");
     let none = shot.farm.post(&path, &json!({})).ok(200).json();
     assert_eq!(none, json!({ "frames": [], "tasks": [] }), "asked twice");
     assert_eq!(shot.flags("&flag=wanted").len(), 5);
@@ -187,6 +188,36 @@ fn bad_files_are_found_shown_and_rendered_anew() {
         .read(&format!("/api/farm/v1/frames?job={}", shot.job));
     let hash = blake3::hash(b"the scene").to_string();
     assert_eq!(frames["items"][0]["blend_hash"], hash);
+}
+
+/// Protects a film from showing a bad frame on when the frame has been rendered anew: whoever asks
+/// for it has the film made again, too, after the frame; who asks twice is told the same.
+#[test]
+fn what_is_made_of_frames_is_made_again_with_them() {
+    let shot = rendered();
+    let path = format!("/api/farm/v1/jobs/{}/rerender", shot.job);
+    let body = json!({ "frames": [7], "dependants": true });
+    let wanted = shot.farm.post(&path, &body).ok(200).json();
+    assert_eq!(wanted["tasks"].as_array().unwrap().len(), 1);
+    let films = wanted["dependants"].as_array().unwrap().clone();
+    assert_eq!(films.len(), 1, "{wanted}");
+    let again = shot.farm.post(&path, &body).ok(200).json();
+    assert_eq!(again["frames"], json!([]));
+    assert_eq!(again["dependants"], json!(films));
+    let task = shot.farm.ask(&shot.worker).unwrap();
+    assert_eq!(task["tablao"]["rerender"][0]["number"], 7);
+    assert_eq!(task["uuid"], wanted["tasks"][0]);
+    let none = shot.farm.ask(&shot.worker);
+    assert!(
+        none.is_none() || none.unwrap()["uuid"] == task["uuid"],
+        "the film waits"
+    );
+    picture(&shot.file(7), 50);
+    let update = json!({ "taskStatus": "completed" });
+    let extension = json!({ "frames": [report(&shot.file(7), 7)] });
+    (shot.farm.report(&shot.worker, &task, update, extension)).ok(204);
+    let film = shot.farm.ask(&shot.worker).unwrap();
+    assert_eq!(film["uuid"], films[0]);
 }
 
 /// Protects good frames of a storage that is not mounted, and what a worker with a view of it

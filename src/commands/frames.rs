@@ -79,6 +79,9 @@ enum FramesVerb {
         /// The frames of these numbers, such as 1-10,12.
         #[arg(long, value_name = "FRAMES", conflicts_with = "flagged")]
         frames: Option<String>,
+        /// And queue again what depends on them, such as the film that is made of them.
+        #[arg(long)]
+        with_dependants: bool,
         /// Why, for the history.
         #[arg(long, value_name = "WORDS", default_value = "")]
         reason: String,
@@ -139,21 +142,28 @@ impl Frames {
                     flagged: _,
                     flag,
                     frames,
+                    with_dependants,
                     reason,
                 } => {
                     let frames = frames.as_deref().map(numbers).transpose()?;
                     let body = json!({
                         "frames": frames.unwrap_or_default(),
                         "flags": flag,
+                        "dependants": with_dependants,
                         "reason": reason,
                     });
                     let answer = client.farm()?.post(&of.path("rerender"), &body).await?;
                     let count = |what: &str| answer[what].as_array().map_or(0, Vec::len);
                     client.say(&answer, || match count("frames") {
                         0 => "No frame is to be rendered anew.".to_owned(),
-                        frames => format!(
+                        frames if count("dependants") == 0 => format!(
                             "{frames} frames are rendered anew by {} tasks.",
                             count("tasks")
+                        ),
+                        frames => format!(
+                            "{frames} frames are rendered anew by {} tasks, and {} that depend on them run again.",
+                            count("tasks"),
+                            count("dependants")
                         ),
                     })
                 }

@@ -145,9 +145,9 @@ export const api = {
   setJobPriority: (job: string, priority: number) => send(`${V3}/jobs/${id(job)}/setpriority`, { priority }),
   /** Has the files of a job's frames looked at; answers after some seconds, done or not. */
   verifyFrames: (job: string) => ask<Verification>(`${FARM}/jobs/${id(job)}/verify${query({ wait: 20 })}`, {}),
-  /** Has the frames rendered anew that something is wrong with; gives their numbers. */
+  /** Has the frames rendered anew that something is wrong with, and what is made of them; gives their numbers. */
   rerenderFrames: async (job: string) =>
-    (await ask<{ frames: number[] }>(`${FARM}/jobs/${id(job)}/rerender`, { reason: REASON })).frames,
+    (await ask<{ frames: number[] }>(`${FARM}/jobs/${id(job)}/rerender`, { dependants: true, reason: REASON })).frames,
   setTaskStatus: (task: string, status: TaskStatus) =>
     send(`${V3}/tasks/${id(task)}/setstatus`, { status, reason: REASON }),
   setWorkerStatus: (worker: string, status: WorkerStatus, is_lazy: boolean) =>

@@ -2,7 +2,7 @@
 //! `verify` and `rerender` of shots and jobs: look at the files of frames, and have those that
 //! something is wrong with rendered anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::{
@@ -18,6 +18,7 @@ use tablao_core::{
     entity::FrameKey,
     event::{FrameWish, frame_flags},
     flaws::Flaw,
+    request::Requeue,
 };
 use tablao_projections::ReadModel;
 use utoipa::{IntoParams, ToSchema};
@@ -27,11 +28,13 @@ use super::{
     jobs::unknown_job,
     problem::{Problem, ProblemBody, ProblemKind},
     request::{Id, Nothing, Query},
+    requeue::with_dependants,
 };
 use crate::{
     api::actor::Sender,
     engine::{Ask, Engine},
     node::SharedNode,
+    requeue,
     verify::{self, Outcome, Scope},
 };
 
@@ -233,6 +236,8 @@ pub(super) struct Rerender {
     frames: Vec<i32>,
     /// Only frames with one of these flags.
     flags: Vec<String>,
+    /// And queue again what depends on their tasks, such as the film that is made of the frames.
+    dependants: bool,
     /// Why, for the history.
     reason: String,
 }
@@ -243,8 +248,11 @@ pub(super) struct Rerendered {
     /// Numbers of the frames.
     frames: Vec<i32>,
     /// Their tasks, which are queued again.
-    #[schema(value_type = Vec<String>)]
     tasks: Vec<String>,
+    /// What depends on these, and is queued again if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    dependants: Vec<String>,
 }
 
 /// A JSON body that may be left out.
@@ -286,6 +294,29 @@ fn keys_of(model: &ReadModel, scope: Scope, numbers: &[i32]) -> Result<Vec<Frame
         .collect())
 }
 
+fn task_id(model: &ReadModel, job: JobId, task: u32) -> Option<String> {
+    let job = model.farm().jobs().get(&job)?;
+    Some(job.tasks.get(task as usize)?.uuid.to_string())
+}
+
+/// What depends on the tasks of these frames, by job.
+fn made_of(
+    model: &ReadModel,
+    frames: &BTreeSet<(FrameKey, JobId, u32)>,
+) -> BTreeMap<JobId, BTreeSet<u32>> {
+    let mut tasks: BTreeMap<JobId, BTreeSet<u32>> = BTreeMap::new();
+    for (_, job, task) in frames {
+        tasks.entry(*job).or_default().insert(*task);
+    }
+    for (job, numbers) in &mut tasks {
+        let themselves = numbers.clone();
+        with_dependants(model, *job, numbers);
+        numbers.retain(|number| !themselves.contains(number));
+    }
+    tasks.retain(|_, numbers| !numbers.is_empty());
+    tasks
+}
+
 async fn rerendered(
     (engine, scope): (&Engine, Scope),
     sender: Sender,
@@ -315,29 +346,59 @@ async fn rerendered(
             shot: Some(scope.shot),
             keys,
             flags,
-            reason,
+            reason: reason.clone(),
         },
     };
     let Ok(reply) = engine
-        .ask(Ask::new(request, sender.actor, sender.asker))
+        .ask(Ask::new(
+            request,
+            sender.actor.clone(),
+            sender.asker.clone(),
+        ))
         .await
     else {
         return std::future::pending().await;
     };
     reply.map_err(|refusal: Refusal| Problem::new(ProblemKind::NotNow, refusal.to_string()))?;
+    let mut now = wanted(&engine.model(), scope);
+    let mut dependants = Vec::new();
+    if wish.dependants {
+        // Of what was wanted before, too: whoever asks again completes what broke off here.
+        let made = made_of(&engine.model(), &now);
+        for (job, numbers) in made {
+            let requeue = Requeue {
+                job,
+                ranges: requeue::ranges(&numbers),
+                dependants: false,
+                discard: false,
+                reason: reason.clone(),
+            };
+            let requeue = Box::new(requeue);
+            let request = Request::RequeueTasks { requeue };
+            let Ok(reply) = engine
+                .ask(Ask::new(
+                    request,
+                    sender.actor.clone(),
+                    sender.asker.clone(),
+                ))
+                .await
+            else {
+                return std::future::pending().await;
+            };
+            reply.map_err(|refusal| Problem::new(ProblemKind::NotNow, refusal.to_string()))?;
+            let model = engine.model();
+            dependants.extend((numbers.iter()).filter_map(|task| task_id(&model, job, *task)));
+        }
+    }
+    now.retain(|frame| !before.contains(frame));
     let model = engine.model();
-    let now: Vec<(FrameKey, JobId, u32)> = (wanted(&model, scope).into_iter())
-        .filter(|frame| !before.contains(frame))
-        .collect();
     let numbers: BTreeSet<i32> = now.iter().map(|(key, ..)| key.number).collect();
     let tasks: BTreeSet<(JobId, u32)> = now.iter().map(|(_, job, task)| (*job, *task)).collect();
-    let tasks = tasks.into_iter().filter_map(|(job, task)| {
-        let job = model.farm().jobs().get(&job)?;
-        Some(job.tasks.get(task as usize)?.uuid.to_string())
-    });
+    let tasks = (tasks.into_iter()).filter_map(|(job, task)| task_id(&model, job, task));
     Ok(Json(Rerendered {
         frames: numbers.into_iter().collect(),
         tasks: tasks.collect(),
+        dependants,
     }))
 }
 

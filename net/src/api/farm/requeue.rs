@@ -95,7 +95,7 @@ pub(super) struct Requeued {
 }
 
 /// The numbers with those of everything that depends on them.
-fn with_dependants(model: &ReadModel, job: JobId, numbers: &mut BTreeSet<u32>) {
+pub(super) fn with_dependants(model: &ReadModel, job: JobId, numbers: &mut BTreeSet<u32>) {
     let Some(entity) = model.farm().jobs().get(&job) else {
         return;
     };
