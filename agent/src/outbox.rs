@@ -273,6 +273,24 @@ impl Outbox {
         held
     }
 
+    /// Tasks and attempts of which frames are still to be told and no end is.
+    pub(crate) fn unended(&self) -> Vec<(String, String)> {
+        let state = self.shared.state.lock().expect("no holder panics");
+        let mut unended: Vec<(String, String)> = Vec::new();
+        for (_, task, update) in &state.updates {
+            let ends = (update.task_status.as_deref()).is_some_and(|status| status != "active");
+            let tells_frames =
+                (update.tablao.as_ref()).is_some_and(|extension| !extension.frames.is_empty());
+            let attempt = attempt_of(update);
+            if ends {
+                unended.retain(|(_, known)| known != attempt);
+            } else if tells_frames && !unended.iter().any(|(_, known)| known == attempt) {
+                unended.push((task.clone(), attempt.to_owned()));
+            }
+        }
+        unended
+    }
+
     /// Log text that is still to be told, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.shared

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! After a kill: finds out which interrupted publications had happened, and reports those.
+//! After a kill: finds out which interrupted publications had happened, and reports those, and
+//! gives back the attempts that nobody runs any more.
 //!
 //! Nothing is published here. The attempt may have lapsed meanwhile and its frame be somebody
 //! else's; a file that has its final name, on the other hand, must not stay unreported.
@@ -42,6 +43,20 @@ pub(crate) async fn settle(outbox: &Outbox) -> Result<usize, OutboxFailed> {
             );
         }
         outbox.done(vec![seq]);
+    }
+    // The sign-on leaves them to us, because there is something to tell of them. Nobody would end
+    // them after that, and their tasks would wait for the end of their leases.
+    for (task, attempt) in outbox.unended() {
+        let update = TaskUpdate {
+            task_status: Some("queued".to_owned()),
+            activity: Some("its worker was started anew".to_owned()),
+            tablao: Some(UpdateExtension {
+                attempt,
+                ..UpdateExtension::default()
+            }),
+            ..TaskUpdate::default()
+        };
+        outbox.put(Entry::Update { task, update }).await?;
     }
     Ok(published)
 }
@@ -123,5 +138,46 @@ mod tests {
         assert_eq!(outbox.held_attempts(), ["attempt"]);
         assert!(outbox.others().is_empty());
         assert!(!place("before-link").exists());
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_nobody_runs_is_given_back_once() {
+        // Protects a task from waiting for the end of a lease that the Worker's return renewed.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox");
+        let told = |attempt: &str, status: Option<&str>| Entry::Update {
+            task: "task".into(),
+            update: TaskUpdate {
+                task_status: status.map(str::to_owned),
+                tablao: Some(UpdateExtension {
+                    attempt: attempt.into(),
+                    frames: vec![FrameReport::default()],
+                    ..UpdateExtension::default()
+                }),
+                ..TaskUpdate::default()
+            },
+        };
+        {
+            let outbox = Outbox::open(&path).unwrap();
+            outbox
+                .put(told("broken off", Some("active")))
+                .await
+                .unwrap();
+            outbox.put(told("broken off", None)).await.unwrap();
+            outbox.put(told("ended", None)).await.unwrap();
+            outbox.put(told("ended", Some("completed"))).await.unwrap();
+        }
+        for start in 1..=2 {
+            let outbox = Outbox::open(&path).unwrap();
+            settle(&outbox).await.unwrap();
+            let updates = outbox.oldest_updates(10);
+            let given_back: Vec<&str> = (updates.iter())
+                .filter(|(_, _, update)| update.task_status.as_deref() == Some("queued"))
+                .map(|(_, _, update)| update.tablao.as_ref().unwrap().attempt.as_str())
+                .collect();
+            assert_eq!(given_back, ["broken off"], "start {start}");
+            let last = updates.last().unwrap().2.task_status.as_deref();
+            assert_eq!(last, Some("queued"), "after all frames");
+        }
     }
 }

@@ -228,7 +228,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         "a job does not begin when its moment comes",
         "schedule/mod.rs",
         "Included((to, last))",
-        "Excluded((to, last))",
+        "Excluded((to, JobId::new(uuid::Uuid::nil())))",
     ),
     mutant(
         "jobs whose moment has come wait for the next record",

@@ -53,7 +53,7 @@ impl Wishes {
     pub(super) fn memory(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
         Some(Request::NoteMemory {
             worker: self.some_worker(farm)?,
-            bytes: self.random.of(&[None, Some(4), Some(4), Some(8), Some(16)]),
+            bytes: self.random.of(&[None, Some(4), Some(4), Some(4), Some(8)]),
         })
     }
 
@@ -191,7 +191,7 @@ impl Wishes {
     pub(super) fn quarantine(&mut self, farm: &Farm, _: Timestamp) -> Option<Request> {
         let sick: Vec<WorkerId> = farm.quarantines().keys().copied().collect();
         if let Some(&worker) = self.random.pick(&sick)
-            && !self.random.one_in(3)
+            && self.random.one_in(2)
         {
             return Some(Request::LiftQuarantine {
                 worker,
