@@ -9,19 +9,33 @@ use tablao_core::{
     entity::{Job, Tasks},
 };
 
-/// For each job, how many of its tasks each worker ran last.
+/// For each job, how many of its tasks each worker ran last. A big job has a row for each worker
+/// of the farm, so a row is two small numbers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Worked(BTreeMap<JobId, BTreeMap<WorkerId, u32>>);
+pub(crate) struct Worked {
+    /// A small number for each worker that ever ran a task.
+    numbers: BTreeMap<WorkerId, u32>,
+    /// Number of the worker and how many tasks, by that number.
+    jobs: BTreeMap<JobId, Vec<(u32, u32)>>,
+}
 
 impl Worked {
     /// Of all these jobs.
     pub(crate) fn of<'a>(jobs: impl Iterator<Item = (&'a JobId, &'a Job)>) -> Self {
-        let jobs = jobs.map(|(id, job)| (*id, count(&job.tasks)));
-        Self(jobs.filter(|(_, workers)| !workers.is_empty()).collect())
+        let mut worked = Self::default();
+        for (id, job) in jobs {
+            worked.recount(*id, job);
+        }
+        worked
     }
 
     pub(crate) fn has(&self, job: JobId, worker: WorkerId) -> bool {
-        (self.0.get(&job)).is_some_and(|workers| workers.contains_key(&worker))
+        let known = || {
+            let number = self.numbers.get(&worker)?;
+            let rows = self.jobs.get(&job)?;
+            rows.binary_search_by_key(number, |row| row.0).ok()
+        };
+        known().is_some()
     }
 
     /// A task of a job is a worker's that was another one's, or nobody's.
@@ -29,25 +43,42 @@ impl Worked {
         if from == Some(to) {
             return;
         }
-        let workers = self.0.entry(job).or_default();
-        *workers.entry(to).or_default() += 1;
+        let (from, to) = (from.map(|from| self.number(from)), self.number(to));
+        let rows = self.jobs.entry(job).or_default();
+        match rows.binary_search_by_key(&to, |row| row.0) {
+            Ok(place) => rows[place].1 += 1,
+            Err(place) => rows.insert(place, (to, 1)),
+        }
         if let Some(from) = from
-            && let Some(count) = workers.get_mut(&from)
+            && let Ok(place) = rows.binary_search_by_key(&from, |row| row.0)
         {
-            *count -= 1;
-            if *count == 0 {
-                workers.remove(&from);
+            rows[place].1 -= 1;
+            if rows[place].1 == 0 {
+                rows.remove(place);
             }
         }
     }
 
     /// A job came with workers that ran its tasks elsewhere.
     pub(crate) fn recount(&mut self, id: JobId, job: &Job) {
-        self.0.insert(id, count(&job.tasks));
+        let mut rows: Vec<(u32, u32)> = (count(&job.tasks).into_iter())
+            .map(|(worker, tasks)| (self.number(worker), tasks))
+            .collect();
+        rows.sort_unstable();
+        if rows.is_empty() {
+            self.jobs.remove(&id);
+        } else {
+            self.jobs.insert(id, rows);
+        }
     }
 
     pub(crate) fn forget(&mut self, job: JobId) {
-        self.0.remove(&job);
+        self.jobs.remove(&job);
+    }
+
+    fn number(&mut self, worker: WorkerId) -> u32 {
+        let next = u32::try_from(self.numbers.len()).expect("a farm has fewer workers");
+        *self.numbers.entry(worker).or_insert(next)
     }
 }
 
