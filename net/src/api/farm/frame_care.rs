@@ -350,11 +350,7 @@ async fn rerendered(
         },
     };
     let Ok(reply) = engine
-        .ask(Ask::new(
-            request,
-            sender.actor.clone(),
-            sender.asker.clone(),
-        ))
+        .ask(Ask::new(request, sender.actor, sender.asker.clone()))
         .await
     else {
         return std::future::pending().await;
@@ -376,11 +372,7 @@ async fn rerendered(
             let requeue = Box::new(requeue);
             let request = Request::RequeueTasks { requeue };
             let Ok(reply) = engine
-                .ask(Ask::new(
-                    request,
-                    sender.actor.clone(),
-                    sender.asker.clone(),
-                ))
+                .ask(Ask::new(request, sender.actor, sender.asker.clone()))
                 .await
             else {
                 return std::future::pending().await;
