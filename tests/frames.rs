@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use farm_support::http::{self, Connection};
 use farm_support::process::{Place, TABLAO};
-use farm_support::{is_soak, scene, until_within};
+use farm_support::{is_soak, scene, until, until_within};
 use serde_json::{Value, json};
 
 const SCENE: &str = r#"
@@ -294,7 +294,13 @@ fn state_of(file: &Path) -> (Vec<u8>, std::time::SystemTime) {
 /// The shot as a flip-book and as a video, which is made once.
 fn watch(farm: &Rendered) {
     let preview = format!("/api/farm/v1/shots/{}/preview", farm.shot);
-    let book = farm.get(&preview);
+    // A thumbnail comes after its frame: those of frames rendered anew may be on their way.
+    let book = until("all thumbnails", || {
+        let book = farm.get(&preview);
+        let pages = book["frames"].as_array().expect("a list");
+        let shown = pages.iter().all(|page| page["thumbnail"].is_string());
+        shown.then_some(book)
+    });
     assert_eq!(book["frame_rate"], 12, "as the job says");
     let pages = book["frames"].as_array().expect("a list");
     assert_eq!(pages.len(), farm.frames);
