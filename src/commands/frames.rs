@@ -156,12 +156,8 @@ impl Frames {
                     let count = |what: &str| answer[what].as_array().map_or(0, Vec::len);
                     client.say(&answer, || match count("frames") {
                         0 => "No frame is to be rendered anew.".to_owned(),
-                        frames if count("dependants") == 0 => format!(
-                            "{frames} frames are rendered anew by {} tasks.",
-                            count("tasks")
-                        ),
                         frames => format!(
-                            "{frames} frames are rendered anew by {} tasks, and {} that depend on them run again.",
+                            "Frames rendered anew: {frames}. Tasks that render them: {}. Tasks that run again behind these: {}.",
                             count("tasks"),
                             count("dependants")
                         ),
