@@ -31,10 +31,36 @@ impl Process {
         data_dir: &Path,
         environment: &[(&str, &OsStr)],
     ) -> Self {
-        let child = Command::new(program())
+        Self::spawn(Command::new(program()), manager, data_dir, environment, &[])
+    }
+
+    /// Starts one in a control group, with two slots of so many bytes each.
+    pub(crate) fn start_in_group(
+        manager: &Manager,
+        data_dir: &Path,
+        group: &Path,
+        bytes: u64,
+    ) -> Self {
+        let mut enters = Command::new("sh");
+        enters
+            .args(["-c", "echo 0 >\"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(group)
+            .arg(program());
+        Self::spawn(enters, manager, data_dir, &[], &[bytes.to_string()])
+    }
+
+    fn spawn(
+        mut program: Command,
+        manager: &Manager,
+        data_dir: &Path,
+        environment: &[(&str, &OsStr)],
+        more: &[String],
+    ) -> Self {
+        let child = program
             .arg("worker")
             .arg(&manager.url)
             .arg(data_dir)
+            .args(more)
             .env(MARK, data_dir)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -50,6 +76,12 @@ impl Process {
             let supervises = line.split(' ').any(|word| word == "supervise");
             !supervises && line.contains(words)
         })
+    }
+
+    /// Waits until the Worker has ended by itself, and well.
+    pub(crate) async fn end(mut self) {
+        let ended = tokio::task::spawn_blocking(move || self.child.wait()).await;
+        assert!(ended.unwrap().unwrap().success());
     }
 
     /// Kills the Worker and waits until no process that it had started is left.
