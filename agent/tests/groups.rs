@@ -75,7 +75,7 @@ fn delegated(name: &str) -> Option<PathBuf> {
         }
         Err(why) => {
             assert!(std::env::var_os("TABLAO_NEEDS_GROUPS").is_none(), "{why}");
-            println!("NOT RUN: {why}");
+            println!("skipped: control groups ({why})");
             None
         }
     }
