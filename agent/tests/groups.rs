@@ -17,7 +17,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::process::{Process, until};
+use common::process::{Process, blenders_with, until};
 use common::{Manager, task};
 use serde_json::{Value, json};
 
@@ -223,6 +223,70 @@ async fn what_a_killed_worker_left_is_removed_by_the_next() {
         assert_eq!(limit.trim(), (96 * MEBIBYTE).to_string());
         assert!(slot.starts_with(&home));
     }
+    manager.change(|heard| heard.requested = Some("offline".to_owned()));
+    worker.end().await;
+    assert_eq!(groups_in(&group), Vec::<PathBuf>::new());
+    std::fs::remove_dir(&group).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blender_that_stays_up_has_its_slots_memory_and_gives_it_back() {
+    // Protects a slot's next program from what a Blender holds that only waits, and a task whose
+    // Blender outgrew the slot from a reason that says nothing of it.
+    let Some(group) = delegated("blender") else {
+        return;
+    };
+    let manager = Manager::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let blend = dir.path().join("scene.blend");
+    let words = blend.display().to_string();
+    let save = format!("import bpy; bpy.ops.wm.save_as_mainfile(filepath={words:?})");
+    let made = std::process::Command::new("blender")
+        .args(["-b", "--factory-startup", "--python-expr", &save])
+        .output()
+        .expect("Blender is installed");
+    assert!(blend.exists(), "{made:?}");
+    let render = |output: &str, python: &str| {
+        let small = "import bpy; render = bpy.context.scene.render; \
+                     render.engine = 'CYCLES'; bpy.context.scene.cycles.samples = 1; \
+                     render.resolution_x = render.resolution_y = 16";
+        json!([{
+            "name": "blender-render",
+            "parameters": {
+                "exe": "blender", "exeArgs": "-b -y", "argsBefore": [], "blendfile": blend,
+                "args": [
+                    "--python-expr", format!("{small}; {python}"),
+                    "--render-output", dir.path().join(output).join("f_####"),
+                    "--render-format", "PNG", "--render-frame", "1",
+                ],
+            },
+            "total_step_count": 1,
+        }])
+    };
+    let add = |name: &str, commands| {
+        manager.change(|heard| heard.tasks.push_back(task(name, commands)));
+    };
+    add("fits", render("fits", ""));
+    let worker =
+        Process::start_in_group(&manager, &dir.path().join("data"), &group, 512 * MEBIBYTE);
+    let end = manager.task_end("fits").await;
+    assert_eq!(end["taskStatus"], "completed", "{}", manager.log("fits"));
+    let up = blenders_with(&words);
+    assert_eq!(up.len(), 1, "{}", manager.log("fits"));
+    let its_group = read(format!("/proc/{}/cgroup", up[0]));
+    assert!(its_group.contains("/slot-"), "{its_group}");
+    add("program", run("true", ""));
+    assert_eq!(manager.task_end("program").await["taskStatus"], "completed");
+    assert_eq!(blenders_with(&words), [0; 0]);
+    add("outgrows", render("outgrows", "held = b'x' * (600 << 20)"));
+    let end = manager.task_end("outgrows").await;
+    let log = manager.log("outgrows");
+    println!("{} {log}", end["activity"]);
+    assert_eq!(end["tablao"]["failure"]["class"], "out_of_memory", "{log}");
+    assert!(
+        log.contains("no warm render: it ran out of memory"),
+        "{log}"
+    );
     manager.change(|heard| heard.requested = Some("offline".to_owned()));
     worker.end().await;
     assert_eq!(groups_in(&group), Vec::<PathBuf>::new());

@@ -80,8 +80,10 @@ impl Process {
 
     /// Waits until the Worker has ended by itself, and well.
     pub(crate) async fn end(mut self) {
-        let ended = tokio::task::spawn_blocking(move || self.child.wait()).await;
-        assert!(ended.unwrap().unwrap().success());
+        let child = std::cell::RefCell::new(&mut self.child);
+        let ended = || child.borrow_mut().try_wait().unwrap();
+        until("the end of a worker", || ended().is_some()).await;
+        assert!(ended().is_some_and(|status| status.success()));
     }
 
     /// Kills the Worker and waits until no process that it had started is left.
