@@ -249,6 +249,7 @@ async fn a_blender_that_stays_up_has_its_slots_memory_and_gives_it_back() {
     let render = |output: &str, python: &str| {
         let small = "import bpy; render = bpy.context.scene.render; \
                      render.engine = 'CYCLES'; bpy.context.scene.cycles.samples = 1; \
+                     bpy.context.scene.cycles.use_denoising = False; \
                      render.resolution_x = render.resolution_y = 16";
         json!([{
             "name": "blender-render",

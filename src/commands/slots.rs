@@ -27,7 +27,7 @@ pub(crate) struct Slots {
         value_parser = processors
     )]
     slot_cpus: Processors,
-    /// Memory that a program in one slot may have, like `8G` or `500M`; no limit without it.
+    /// Memory that the programs in one slot may have, like `8G` or `500M`; no limit without it.
     #[arg(long, value_name = "SIZE", env = "TABLAO_SLOT_MEMORY", value_parser = bytes)]
     slot_memory: Option<u64>,
     /// What keeps slots to their processors and memory: `groups` (control groups: the memory of
@@ -136,6 +136,10 @@ mod tests {
         for wrong in ["", "0-", "2-1", "a", "0;;1", "0-99999"] {
             assert!(processors(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(limits_by("auto").unwrap(), LimitsBy::Automatic);
+        assert_eq!(limits_by("groups").unwrap(), LimitsBy::Groups);
+        assert_eq!(limits_by("resource").unwrap(), LimitsBy::Resource);
+        assert!(limits_by("").is_err());
         assert_eq!(bytes("8G").unwrap(), 8 << 30);
         assert_eq!(bytes("500m").unwrap(), 500 << 20);
         for wrong in ["", "8", "G", "-1G", "1.5G", "99999999999999G"] {
