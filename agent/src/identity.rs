@@ -72,10 +72,15 @@ pub(crate) struct DataDirLock {
     _file: File,
 }
 
+/// The file whose lock is that of the data directory. It stays when the lock goes.
+pub(crate) fn lock_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("worker.lock")
+}
+
 /// Makes the data directory and takes it for this process.
 pub(crate) fn lock(data_dir: &Path) -> Result<DataDirLock, Error> {
     std::fs::create_dir_all(data_dir).map_err(Error::file(data_dir))?;
-    let path = data_dir.join("worker.lock");
+    let path = lock_file(data_dir);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

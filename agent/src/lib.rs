@@ -13,6 +13,7 @@ pub mod discovery;
 mod durable;
 mod error;
 mod frames;
+mod groups;
 mod health;
 mod identity;
 mod lease;
@@ -38,7 +39,7 @@ use std::path::PathBuf;
 pub use blender::warm::WarmLimits;
 pub use error::Error;
 pub use health::{Examined, HealthLimits, examine};
-pub use places::{Division, Processors};
+pub use places::{Division, LimitsBy, Processors};
 pub use supervisor::{Note, supervise};
 
 /// Version of this program, as the Manager and people see it.

@@ -12,15 +12,20 @@ use tokio::task::JoinSet;
 
 use crate::SLOTS_MAX;
 use crate::blender::warm::{Warm, WarmLimits};
+use crate::groups::SlotGroup;
 use crate::process::Launcher;
+use crate::supervisor::Limits;
 
 /// What a program may have of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Share {
     /// Numbers of the processors that it may run on; empty means all.
     pub(crate) processors: Vec<usize>,
-    /// Bytes of memory that it and each process it starts may ask for.
+    /// Bytes of memory that it may have: with all that it starts where a group limits it, else
+    /// each process by itself.
     pub(crate) memory_bytes: Option<u64>,
+    /// The control group that keeps it to its share, where there is one.
+    pub(crate) group: Option<SlotGroup>,
     /// Added to its environment.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -30,14 +35,28 @@ pub(crate) struct Share {
 pub struct Division {
     /// How processors are divided.
     pub processors: Processors,
-    /// Bytes of memory that a program in one place may ask for; none for no limit.
+    /// Bytes of memory that a program in one place may have; none for no limit.
     pub memory_bytes: Option<u64>,
+    /// What programs are kept to their share by.
+    pub limits_by: LimitsBy,
     /// Graphics cards, by the number or name that their drivers know: the first is for the first
     /// place, and so on, over again when there are more places. Empty leaves all to everybody.
     pub graphics: Vec<String>,
     /// What Cycles renders on (`CPU`, `CUDA`, `OPTIX`, `HIP`, `ONEAPI`, `METAL`; with `+CPU`, on both),
     /// whatever scene and settings say; none leaves it to them.
     pub cycles_device: Option<String>,
+}
+
+/// What programs are kept to their share of processors and memory by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LimitsBy {
+    /// Control groups where this Worker may make them, else the limits of single processes.
+    #[default]
+    Automatic,
+    /// Control groups; a Worker that cannot make them does not start.
+    Groups,
+    /// Limits of single processes.
+    Resource,
 }
 
 /// How the processors of a machine are divided among places.
@@ -108,6 +127,7 @@ impl Division {
                     Processors::Sets(sets) => sets.get(place).cloned().unwrap_or_default(),
                 },
                 memory_bytes: self.memory_bytes,
+                group: None,
                 environment: self.environment(place),
             })
             .collect();
@@ -164,6 +184,24 @@ impl Division {
         std::iter::once(("TABLAO_SLOT".to_owned(), (place + 1).to_string()))
             .chain(cards)
             .collect()
+    }
+}
+
+impl Share {
+    /// What the supervisor keeps a program to.
+    pub(crate) fn limits(&self, oom_score_adj: Option<i32>) -> Limits {
+        Limits {
+            oom_score_adj,
+            processors: self.processors.clone(),
+            // What the group limits, a process itself need not.
+            memory_bytes: self.memory_bytes.filter(|_| !self.has_memory_together()),
+            group: self.group.as_ref().map(|group| group.folder.clone()),
+        }
+    }
+
+    /// Whether all that runs in the place has its memory together.
+    pub(crate) fn has_memory_together(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.limits_memory)
     }
 }
 

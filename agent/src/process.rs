@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::lines::LineSplitter;
 use crate::places::Share;
 use crate::stop::{Stop, StopReason};
-use crate::supervisor::{self, Note};
+use crate::supervisor::Note;
 
 /// How the supervisor is started and what it passes on.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(crate) struct Ended {
 pub(crate) enum OutOfMemory {
     /// The system killed it because the machine had none left.
     Killed,
-    /// It was refused more than its place has.
+    /// It was refused more than its place has, or killed when all in it together took more.
     Refused {
         /// So many bytes.
         limit: u64,
@@ -86,11 +86,7 @@ pub(crate) async fn run(
     command.arg("supervise");
     let share = &launcher.share;
     command
-        .args(supervisor::options_of(
-            launcher.oom_score_adj,
-            &share.processors,
-            share.memory_bytes,
-        ))
+        .args(share.limits(launcher.oom_score_adj).options())
         .envs(share.environment.iter().map(|(name, value)| (name, value)))
         .arg("--")
         .arg(exe)
@@ -130,8 +126,10 @@ pub(crate) async fn run(
                 Ok(Some(line)) => match serde_json::from_str(&line) {
                     Ok(Note::Started { pid }) => on_output(Output::Started(pid)),
                     Ok(Note::NotStarted { message }) => not_started = Some(message),
-                    Ok(Note::Ended { exit, signal, peak_memory_bytes, killed_for_memory, left_behind }) => {
-                        let out_of_memory = killed_for_memory.then_some(OutOfMemory::Killed);
+                    Ok(Note::Ended { exit, signal, peak_memory_bytes, killed_for_memory, outgrew_group, left_behind }) => {
+                        let outgrew = limit.filter(|_| outgrew_group);
+                        let out_of_memory = outgrew.map(|limit| OutOfMemory::Refused { limit });
+                        let out_of_memory = out_of_memory.or(killed_for_memory.then_some(OutOfMemory::Killed));
                         ended = Some(Ended { exit, signal, peak_memory_bytes, out_of_memory, left_behind });
                     }
                     Err(_) => tracing::warn!(line, "the supervisor said something unknown"),
@@ -174,7 +172,7 @@ pub(crate) async fn run(
     let mut ended = ended.ok_or(Unended::SupervisorLost)?;
     if let Some(limit) = limit
         && ended.out_of_memory.is_none()
-        && (complained || ended.broke_near(limit))
+        && (complained || !share.has_memory_together() && ended.broke_near(limit))
     {
         ended.out_of_memory = Some(OutOfMemory::Refused { limit });
     }
@@ -183,7 +181,7 @@ pub(crate) async fn run(
 
 impl Ended {
     /// It broke off while it held most of what it may have: many programs do not survive that they
-    /// are refused memory, and say nothing.
+    /// are refused memory, and say nothing. A group refuses nobody.
     fn broke_near(&self, limit: u64) -> bool {
         let near = limit / 4 * 3;
         self.signal.is_some() && self.peak_memory_bytes.is_some_and(|peak| peak >= near)

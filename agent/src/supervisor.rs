@@ -5,10 +5,16 @@
 //! Its contract with the Worker: standard input is a lifeline (closed: kill everything; a line
 //! `stop`: ask politely, then kill), standard output is handed on to the command, standard error
 //! carries one JSON [`Note`] per line back. It is started as `EXE supervise [--oom N]
-//! [--processors N,N...] [--memory BYTES] -- COMMAND ARGS...`, and starts itself once more as
-//! `EXE supervise --exec ...` to become the command.
+//! [--processors N,N...] [--memory BYTES] [--group FOLDER] -- COMMAND ARGS...`, and starts itself once
+//! more as `EXE supervise --exec ...` to become the command.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(unix)]
+mod memory;
 
 /// How long a command may take to end by itself when asked to stop.
 #[cfg(unix)]
@@ -34,44 +40,52 @@ pub enum Note {
         exit: Option<i32>,
         /// The signal that ended it.
         signal: Option<i32>,
-        /// Largest resident size of one process.
+        /// Largest resident size of one process; of all together when they outgrew their group.
         peak_memory_bytes: Option<u64>,
         /// The system killed it, while it was killing processes because memory ran out.
         #[serde(default)]
         killed_for_memory: bool,
+        /// It was killed because all in its control group together took more than that has.
+        #[serde(default)]
+        outgrew_group: bool,
         /// Processes it left behind, which were killed.
         left_behind: u32,
     },
 }
 
 /// The supervisor's arguments, as they follow the word `supervise`.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Arguments {
     exec: bool,
-    oom_score_adj: Option<i32>,
-    /// Numbers of the processors that the command may run on; empty means all.
-    processors: Vec<usize>,
-    /// Bytes of memory that each process may ask for.
-    memory_bytes: Option<u64>,
-    command: Vec<std::ffi::OsString>,
+    limits: Limits,
+    command: Vec<OsString>,
 }
 
-fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments> {
-    let mut parsed = Arguments {
-        exec: false,
-        oom_score_adj: None,
-        processors: Vec::new(),
-        memory_bytes: None,
-        command: Vec::new(),
-    };
+/// What a command may have of the machine.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Limits {
+    /// Score for Linux's out-of-memory killer.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Numbers of the processors that the command may run on; empty means all.
+    pub(crate) processors: Vec<usize>,
+    /// Bytes of memory that each process may ask for.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Folder of the control group that the command and all it starts are in.
+    pub(crate) group: Option<PathBuf>,
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Arguments> {
+    let mut parsed = Arguments::default();
+    let limits = &mut parsed.limits;
     let mut args = args.into_iter();
     loop {
         let word = args.next()?;
         match word.to_str() {
             Some("--exec") => parsed.exec = true,
-            Some("--processors") => parsed.processors = numbers(args.next()?.to_str()?)?,
-            Some("--memory") => parsed.memory_bytes = Some(args.next()?.to_str()?.parse().ok()?),
-            Some("--oom") => parsed.oom_score_adj = args.next()?.to_str()?.parse().ok(),
+            Some("--processors") => limits.processors = numbers(args.next()?.to_str()?)?,
+            Some("--memory") => limits.memory_bytes = Some(args.next()?.to_str()?.parse().ok()?),
+            Some("--group") => limits.group = Some(args.next()?.into()),
+            Some("--oom") => limits.oom_score_adj = args.next()?.to_str()?.parse().ok(),
             Some("--") => break,
             Some(_) | None => return None,
         }
@@ -80,26 +94,27 @@ fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Arguments
     (!parsed.command.is_empty()).then_some(parsed)
 }
 
-/// The options that give a command its share of the machine, as `parse` reads them.
-pub(crate) fn options_of(
-    oom_score_adj: Option<i32>,
-    processors: &[usize],
-    memory_bytes: Option<u64>,
-) -> Vec<String> {
-    let numbers: Vec<String> = processors.iter().map(usize::to_string).collect();
-    let options = [
-        ("--oom", oom_score_adj.map(|score| score.to_string())),
-        (
-            "--processors",
-            (!numbers.is_empty()).then(|| numbers.join(",")),
-        ),
-        ("--memory", memory_bytes.map(|bytes| bytes.to_string())),
-    ];
-    options
-        .into_iter()
-        .filter_map(|(option, value)| Some([option.to_owned(), value?]))
-        .flatten()
-        .collect()
+impl Limits {
+    /// The options that say it, as `parse` reads them.
+    pub(crate) fn options(&self) -> Vec<OsString> {
+        let numbers: Vec<String> = self.processors.iter().map(usize::to_string).collect();
+        let numbers = (!numbers.is_empty()).then(|| numbers.join(","));
+        let memory = self.memory_bytes.map(|bytes| bytes.to_string());
+        let options = [
+            (
+                "--oom",
+                self.oom_score_adj.map(|score| score.to_string().into()),
+            ),
+            ("--processors", numbers.map(OsString::from)),
+            ("--memory", memory.map(OsString::from)),
+            ("--group", self.group.clone().map(PathBuf::into_os_string)),
+        ];
+        options
+            .into_iter()
+            .filter_map(|(option, value)| Some([option.into(), value?]))
+            .flatten()
+            .collect()
+    }
 }
 
 fn numbers(text: &str) -> Option<Vec<usize>> {
@@ -109,13 +124,13 @@ fn numbers(text: &str) -> Option<Vec<usize>> {
 /// Runs `supervise` with the arguments after that word and returns the exit code of the process.
 ///
 /// The code only says whether supervising worked; how the command ended is told by a [`Note`].
-pub fn supervise(args: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+pub fn supervise(args: impl IntoIterator<Item = OsString>) -> u8 {
     match parse(args) {
         Some(arguments) if arguments.exec => platform::become_command(&arguments),
         Some(arguments) => platform::supervise(&arguments),
         None => {
             eprintln!(
-                "usage: supervise [--oom N] [--processors N,N...] [--memory BYTES] -- COMMAND [ARGUMENT]..."
+                "usage: supervise [--oom N] [--processors N,N...] [--memory BYTES] [--group FOLDER] -- COMMAND [ARGUMENT]..."
             );
             2
         }
@@ -136,12 +151,13 @@ mod platform {
     use std::process::{Command, ExitStatus, Stdio};
     use std::sync::{Arc, Mutex};
 
-    use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::signal::{Signal, killpg};
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
     use nix::unistd::Pid;
 
-    use super::{Arguments, GRACE, Note, tell};
+    use super::memory::{RanOut, Watch};
+    use super::{Arguments, GRACE, Limits, Note, tell};
+    use crate::groups;
 
     pub(super) fn supervise(arguments: &Arguments) -> u8 {
         #[cfg(target_os = "linux")]
@@ -152,7 +168,7 @@ mod platform {
             });
             return 1;
         }
-        let kills_before = kills_for_memory();
+        let watch = Watch::begin(arguments.limits.group.as_deref());
         let child = match start(arguments) {
             Ok(child) => child,
             Err(error) => {
@@ -173,12 +189,13 @@ mod platform {
         let status = wait_for(pid, &alive);
         let left_behind = end_left_behind();
         let status = status.unwrap_or_default();
+        let ran_out = watch.ran_out(status);
         tell(&Note::Ended {
             exit: status.code(),
             signal: status.signal(),
-            peak_memory_bytes: peak_memory_bytes(),
-            killed_for_memory: status.signal() == Some(Signal::SIGKILL as i32)
-                && kills_for_memory() > kills_before,
+            peak_memory_bytes: watch.peak_bytes(ran_out),
+            killed_for_memory: ran_out == Some(RanOut::Machine),
+            outgrew_group: ran_out == Some(RanOut::Group),
             left_behind,
         });
         0
@@ -196,11 +213,7 @@ mod platform {
         let mut command = Command::new(own_executable()?);
         command.arg("supervise").arg("--exec");
         let child = command
-            .args(super::options_of(
-                arguments.oom_score_adj,
-                &arguments.processors,
-                arguments.memory_bytes,
-            ))
+            .args(arguments.limits.options())
             .arg("--")
             .args(&arguments.command)
             .stdin(Stdio::from(notes))
@@ -225,13 +238,13 @@ mod platform {
         {
             // If somebody kills the supervisor itself, its command must not go on unwatched.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-            if let Some(score) = arguments.oom_score_adj {
+            if let Some(score) = arguments.limits.oom_score_adj {
                 // Lowering it takes a privilege; a farm without it runs as well.
                 let _ = std::fs::write("/proc/self/oom_score_adj", score.to_string());
             }
         }
         let notes = std::io::stdin().as_fd().try_clone_to_owned();
-        let message = match limit(arguments) {
+        let message = match limit(&arguments.limits) {
             Ok(()) => Command::new(&arguments.command[0])
                 .args(&arguments.command[1..])
                 .stdin(Stdio::null())
@@ -248,33 +261,32 @@ mod platform {
     }
 
     /// Gives this process, and with it the command, its share of the machine.
-    fn limit(arguments: &Arguments) -> Result<(), String> {
+    fn limit(limits: &Limits) -> Result<(), String> {
+        // First, because who enters a group may lose the processors that it had.
+        if let Some(folder) = &limits.group {
+            groups::enter(folder).map_err(|error| {
+                format!("it cannot enter the control group of its slot: {error}; is the worker's group gone? Start the worker again")
+            })?;
+        }
         #[cfg(target_os = "linux")]
-        if !arguments.processors.is_empty() {
+        if !limits.processors.is_empty() {
             let mut set = nix::sched::CpuSet::new();
-            (arguments.processors.iter())
+            (limits.processors.iter())
                 .try_for_each(|&number| set.set(number))
                 .and_then(|()| nix::sched::sched_setaffinity(Pid::from_raw(0), &set))
                 .map_err(|error| {
-                    let numbers = &arguments.processors;
+                    let numbers = &limits.processors;
                     format!("it cannot be kept to processors {numbers:?}: {error}; are they there, and is --slot-cpus right?")
                 })?;
         }
         // What a process maps and does not write costs nothing, so only its own data counts.
-        if let Some(bytes) = arguments.memory_bytes {
+        if let Some(bytes) = limits.memory_bytes {
             let resource = nix::sys::resource::Resource::RLIMIT_DATA;
             nix::sys::resource::setrlimit(resource, bytes, bytes).map_err(|error| {
                 format!("its memory cannot be limited to {bytes} bytes: {error}")
             })?;
         }
         Ok(())
-    }
-
-    /// How many processes the system has killed since it started because memory ran out.
-    fn kills_for_memory() -> u64 {
-        let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-        let count = |line: &str| line.strip_prefix("oom_kill ")?.parse().ok();
-        counters.lines().find_map(count).unwrap_or(0)
     }
 
     /// Reads the Worker's orders until its end of the pipe closes, which is the last order.
@@ -392,13 +404,6 @@ mod platform {
             })
             .collect()
     }
-
-    fn peak_memory_bytes() -> Option<u64> {
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
-        // macOS counts bytes here, the others kibibytes.
-        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-        u64::try_from(usage.max_rss()).ok().map(|rss| rss * unit)
-    }
 }
 
 #[cfg(not(unix))]
@@ -447,6 +452,7 @@ mod platform {
                         signal: None,
                         peak_memory_bytes: None,
                         killed_for_memory: false,
+                        outgrew_group: false,
                         left_behind: 0,
                     });
                     return 0;
@@ -474,16 +480,29 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let parsed = parse(words("--oom 500 -- blender --exec -- x")).unwrap();
-        assert_eq!(parsed.oom_score_adj, Some(500));
+        assert_eq!(parsed.limits.oom_score_adj, Some(500));
         assert!(!parsed.exec);
         assert_eq!(parsed.command, words("blender --exec -- x"));
         let parsed = parse(words(
             "--processors 2,3 --memory 4096 -- blender --memory 1",
         ))
         .unwrap();
-        assert_eq!(parsed.processors, [2, 3]);
-        assert_eq!(parsed.memory_bytes, Some(4096));
+        assert_eq!(parsed.limits.processors, [2, 3]);
+        assert_eq!(parsed.limits.memory_bytes, Some(4096));
+        assert_eq!(parsed.limits.group, None);
         assert_eq!(parsed.command, words("blender --memory 1"));
+        // What is passed on to the second start is what came in.
+        let limits = Limits {
+            oom_score_adj: Some(-5),
+            processors: vec![0, 7],
+            memory_bytes: Some(1),
+            group: Some("/a group/slot-1".into()),
+        };
+        let mut all = limits.options();
+        all.extend(words("-- blender --group x"));
+        let parsed = parse(all).unwrap();
+        assert_eq!(parsed.limits, limits);
+        assert_eq!(parsed.command, words("blender --group x"));
         // A limit that cannot be read must not become none.
         assert!(parse(words("--memory much -- blender")).is_none());
         assert!(parse(words("--processors 0-3 -- blender")).is_none());

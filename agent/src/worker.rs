@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::client::{CallError, Client, TaskAnswer};
 use crate::commands::{Limits, unknown_names};
 use crate::frames::{settle, staging};
+use crate::groups;
 use crate::health::Health;
 use crate::identity::{self, Identity};
 use crate::lease::Leases;
@@ -87,8 +88,11 @@ impl Worker {
             oom_score_adj: options.oom_score_adj,
             share: Share::default(),
         };
-        let shares = (options.division)
+        let mut shares = (options.division)
             .shares(options.slots as usize, &own_processors())
+            .map_err(Error::Slots)?;
+        // Gone when the Worker ends, after all that runs in them.
+        let _groups = groups::give(&mut shares, options.division.limits_by, &options.data_dir)
             .map_err(Error::Slots)?;
         let runner = TaskRunner {
             outbox: outbox.clone(),

@@ -11,7 +11,7 @@ mod common;
 
 use common::{Manager, RunningWorker, task};
 use serde_json::{Value, json};
-use tablao_agent::Division;
+use tablao_agent::{Division, LimitsBy};
 
 fn shell(script: &str) -> Value {
     json!([{ "name": "exec", "parameters": { "exe": "sh", "args": ["-c", script] } }])
@@ -131,6 +131,8 @@ async fn a_task_that_wants_more_memory_than_its_slot_has_says_so() {
     let worker = RunningWorker::start_with(&manager, &dir.path().join("data"), |options| {
         options.division = Division {
             memory_bytes: Some(200 * 1024 * 1024),
+            // What groups do is in a test of their own.
+            limits_by: LimitsBy::Resource,
             ..Division::default()
         };
     });

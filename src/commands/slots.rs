@@ -3,7 +3,7 @@
 //! them. What they do is the Worker's business.
 
 use clap::Args;
-use tablao_agent::{Division, Options, Processors, SLOTS_MAX};
+use tablao_agent::{Division, LimitsBy, Options, Processors, SLOTS_MAX};
 
 /// Slots of a Worker.
 #[derive(Args, Clone)]
@@ -27,9 +27,20 @@ pub(crate) struct Slots {
         value_parser = processors
     )]
     slot_cpus: Processors,
-    /// Memory that a program in one slot may ask for, like `8G` or `500M`; no limit without it.
+    /// Memory that the programs in one slot may have, like `8G` or `500M`; no limit without it.
     #[arg(long, value_name = "SIZE", env = "TABLAO_SLOT_MEMORY", value_parser = bytes)]
     slot_memory: Option<u64>,
+    /// What keeps slots to their processors and memory: `groups` (control groups: the memory of
+    /// all programs in a slot together), `resource` (limits of single processes), or `auto`
+    /// (groups where the Worker may make them).
+    #[arg(
+        long,
+        value_name = "KIND",
+        env = "TABLAO_SLOT_LIMITS",
+        default_value = "auto",
+        value_parser = limits_by
+    )]
+    slot_limits: LimitsBy,
     /// Graphics cards, separated by commas: the first for the first slot, and so on.
     #[arg(
         long,
@@ -50,6 +61,7 @@ impl Slots {
         options.division = Division {
             processors: self.slot_cpus.clone(),
             memory_bytes: self.slot_memory,
+            limits_by: self.slot_limits,
             graphics: self.slot_gpus.clone(),
             cycles_device: self.cycles_device.clone(),
         };
@@ -66,6 +78,15 @@ fn processors(text: &str) -> Result<Processors, String> {
             .collect::<Option<_>>()
             .map(Processors::Sets)
             .ok_or_else(|| "write `even`, `all`, or sets of numbers like `0-3,8;4-7,9`".to_owned()),
+    }
+}
+
+fn limits_by(text: &str) -> Result<LimitsBy, String> {
+    match text {
+        "auto" => Ok(LimitsBy::Automatic),
+        "groups" => Ok(LimitsBy::Groups),
+        "resource" => Ok(LimitsBy::Resource),
+        _ => Err("write `auto`, `groups` or `resource`".to_owned()),
     }
 }
 
@@ -115,6 +136,10 @@ mod tests {
         for wrong in ["", "0-", "2-1", "a", "0;;1", "0-99999"] {
             assert!(processors(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(limits_by("auto").unwrap(), LimitsBy::Automatic);
+        assert_eq!(limits_by("groups").unwrap(), LimitsBy::Groups);
+        assert_eq!(limits_by("resource").unwrap(), LimitsBy::Resource);
+        assert!(limits_by("").is_err());
         assert_eq!(bytes("8G").unwrap(), 8 << 30);
         assert_eq!(bytes("500m").unwrap(), 500 << 20);
         for wrong in ["", "8", "G", "-1G", "1.5G", "99999999999999G"] {

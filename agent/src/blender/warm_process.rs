@@ -294,6 +294,7 @@ async fn run(launcher: Launcher, exe: String, args: Vec<String>, stop: Stop, sin
     })
     .await;
     let how = match ended {
+        Ok(ended) if ended.out_of_memory.is_some() => "it ran out of memory".to_owned(),
         Ok(ended) => match (ended.exit, ended.signal) {
             (Some(code), _) => format!("it ended with exit code {code}"),
             (None, signal) => format!("it was ended by signal {}", signal.unwrap_or(-1)),

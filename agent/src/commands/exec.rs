@@ -30,6 +30,10 @@ pub(super) async fn run_logged(
         let fault = "it is not this task's turn, which is a fault of the worker";
         return Err(Unended::NotStarted(fault.to_owned()));
     };
+    if place.launcher.share.has_memory_together() {
+        // A Blender that waits would take of what this program may have.
+        place.warm.end().await;
+    }
     reporter.log(&format!("$ {}", shell_words::quote(exe, args)));
     let mut pid = 0;
     let ended = process::run(

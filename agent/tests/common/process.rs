@@ -31,10 +31,36 @@ impl Process {
         data_dir: &Path,
         environment: &[(&str, &OsStr)],
     ) -> Self {
-        let child = Command::new(program())
+        Self::spawn(Command::new(program()), manager, data_dir, environment, &[])
+    }
+
+    /// Starts one in a control group, with two slots of so many bytes each.
+    pub(crate) fn start_in_group(
+        manager: &Manager,
+        data_dir: &Path,
+        group: &Path,
+        bytes: u64,
+    ) -> Self {
+        let mut enters = Command::new("sh");
+        enters
+            .args(["-c", "echo 0 >\"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(group)
+            .arg(program());
+        Self::spawn(enters, manager, data_dir, &[], &[bytes.to_string()])
+    }
+
+    fn spawn(
+        mut program: Command,
+        manager: &Manager,
+        data_dir: &Path,
+        environment: &[(&str, &OsStr)],
+        more: &[String],
+    ) -> Self {
+        let child = program
             .arg("worker")
             .arg(&manager.url)
             .arg(data_dir)
+            .args(more)
             .env(MARK, data_dir)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -50,6 +76,14 @@ impl Process {
             let supervises = line.split(' ').any(|word| word == "supervise");
             !supervises && line.contains(words)
         })
+    }
+
+    /// Waits until the Worker has ended by itself, and well.
+    pub(crate) async fn end(mut self) {
+        let child = std::cell::RefCell::new(&mut self.child);
+        let ended = || child.borrow_mut().try_wait().unwrap();
+        until("the end of a worker", || ended().is_some()).await;
+        assert!(ended().is_some_and(|status| status.success()));
     }
 
     /// Kills the Worker and waits until no process that it had started is left.
