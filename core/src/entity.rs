@@ -203,6 +203,13 @@ pub struct Attempt {
     pub assigned_at: Timestamp,
 }
 
+impl Attempt {
+    /// Nobody has said that it started, and nobody asked it to stop.
+    pub(crate) fn is_unstarted(&self) -> bool {
+        self.state == AttemptState::Assigned
+    }
+}
+
 /// Which frame: a shot's output, view and number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameKey {

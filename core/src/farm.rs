@@ -38,7 +38,7 @@ pub struct Farm {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) task_ids: TaskIndex,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
-    /// Live attempts that have not started. Derived.
+    /// Live attempts that have not started, of workers that have more than one. Derived.
     pub(crate) unstarted: BTreeSet<AttemptId>,
     pub(crate) frames: FrameTable,
     pub(crate) flaws: Flaws,

@@ -16,8 +16,8 @@ use crate::{
     codec::{self, from_bytes, to_bytes},
     digest::SetHash,
     entity::{
-        Attempt, AttemptState, Frame, FrameKey, Job, JobState, Manager, Placement, Policy,
-        RemoteRequest, Tag, Worker,
+        Attempt, Frame, FrameKey, Job, JobState, Manager, Placement, Policy, RemoteRequest, Tag,
+        Worker,
     },
     flaws::Flaw,
     frame_rows,
@@ -557,9 +557,10 @@ impl Farm {
         if running.any(|(_, attempt)| !self.attempts.contains_key(&attempt)) {
             return Err(Error::Inconsistent("a task runs an unknown attempt"));
         }
-        let unstarted = (self.attempts.values())
-            .filter(|attempt| attempt.state == AttemptState::Assigned)
-            .map(|attempt| attempt.id);
+        let several = (self.workers.values()).filter(|worker| worker.attempts.len() > 1);
+        let unstarted = several
+            .flat_map(|worker| worker.attempts.iter().copied())
+            .filter(|id| self.attempts[id].is_unstarted());
         self.unstarted = unstarted.collect();
         for worker in self.workers.values() {
             self.crew.join(worker);

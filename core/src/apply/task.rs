@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Folding what happens to tasks, their attempts and their frames.
 
+use smallvec::SmallVec;
+
 use crate::{
     AttemptId, Farm, JobId, Recorded, ShotId, TaskStatus,
     entity::{Attempt, AttemptState, Frame},
@@ -89,7 +91,6 @@ impl Farm {
         };
         self.unsettled.new_attempt(id);
         self.attempts.insert(id, attempt);
-        self.unstarted.insert(id);
         self.change_task(recorded, event.job, event.task, |task| {
             task.state.status = TaskStatus::Active;
             task.set_attempt(Some(id));
@@ -99,11 +100,18 @@ impl Farm {
             job.live += 1;
         }
         self.tasks_moved(recorded, event.job);
+        let mut several = SmallVec::<[AttemptId; 1]>::new();
         self.change_attempts(recorded, event.worker, |attempts| {
             if let Err(place) = attempts.binary_search(&id) {
                 attempts.insert(place, id);
             }
+            if attempts.len() > 1 {
+                several.clone_from(attempts);
+            }
         });
+        let unstarted = (several.into_iter())
+            .filter(|id| (self.attempts.get(id)).is_some_and(Attempt::is_unstarted));
+        self.unstarted.extend(unstarted);
     }
 
     pub(super) fn attempt_started(&mut self, event: &AttemptStarted) {
@@ -162,9 +170,14 @@ impl Farm {
             }
         }
         self.tasks_moved(recorded, event.job);
+        let mut only = None;
         self.change_attempts(recorded, event.worker, |attempts| {
             attempts.retain(|attempt| *attempt != event.attempt);
+            only = (attempts.len() == 1).then(|| attempts[0]);
         });
+        if let Some(only) = only {
+            self.unstarted.remove(&only);
+        }
     }
 
     /// Notes on the job that its tasks changed, and brings its lanes up to date.
