@@ -70,11 +70,12 @@ impl Process {
         Self { child, mark }
     }
 
-    /// Whether it has started a program with these words in its command line.
+    /// Whether it has started a program with these words in its command line. Whoever only asks a
+    /// program for its version runs nothing of a task.
     pub(crate) fn runs(&self, words: &str) -> bool {
         marked(&self.mark).iter().any(|line| {
             let supervises = line.split(' ').any(|word| word == "supervise");
-            !supervises && line.contains(words)
+            !supervises && !line.contains("--version") && line.contains(words)
         })
     }
 
