@@ -57,6 +57,10 @@ pub struct Counts {
     pub fenced: u64,
     /// Copies that became a Server.
     pub promoted: u64,
+    /// Workers that were put into quarantine.
+    pub quarantined: u64,
+    /// Times that tasks which were done were queued again by a person.
+    pub requeued: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -70,6 +74,8 @@ impl std::ops::AddAssign for Counts {
         self.reassigned += other.reassigned;
         self.fenced += other.fenced;
         self.promoted += other.promoted;
+        self.quarantined += other.quarantined;
+        self.requeued += other.requeued;
     }
 }
 
