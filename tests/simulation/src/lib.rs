@@ -7,7 +7,8 @@
 //! here (docs/simulation.md says what stands for them). A run is a function of its plan, so a
 //! failing seed fails again, and can be shrunk.
 
-pub mod chance;
+pub mod again;
+mod chance;
 pub mod client;
 pub mod disk;
 pub mod invariants;
@@ -61,6 +62,8 @@ pub struct Counts {
     pub quarantined: u64,
     /// Times that tasks which were done were queued again by a person.
     pub requeued: u64,
+    /// Jobs that were compiled anew.
+    pub regenerated: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -76,6 +79,7 @@ impl std::ops::AddAssign for Counts {
         self.promoted += other.promoted;
         self.quarantined += other.quarantined;
         self.requeued += other.requeued;
+        self.regenerated += other.regenerated;
     }
 }
 

@@ -4,7 +4,6 @@
 
 use tablao_core::{
     JobId, JobStatus, Request, RequestId, entity::RemoteVerb, event::QuarantineCause,
-    request::Requeue,
 };
 use tablao_journal::{FaultPlan, PowerLoss};
 use tablao_net::{engine::stepped::SteppedEngine, link::protocol};
@@ -114,9 +113,10 @@ impl World {
         let (Some(job), wanted) = (submitted.job, submitted.wanted) else {
             return Ok(());
         };
-        if act == 3 {
+        if act >= 3 {
             return match wanted.to {
-                Some(manager) => self.have_done_again(job, manager),
+                Some(manager) if act == 3 => self.have_done_again(job, manager),
+                Some(manager) => self.have_compiled_anew(job, manager),
                 None => Ok(()),
             };
         }
@@ -126,27 +126,6 @@ impl World {
             _ => RemoteVerb::SetPriority(70),
         };
         self.wish(job, wanted.to, verb)
-    }
-
-    /// All of a job is to be done again, at its Manager.
-    fn have_done_again(&mut self, job: JobId, n: usize) -> Result<(), String> {
-        let Some(engine) = self.engine_of(n) else {
-            return Ok(());
-        };
-        let end = (engine.model().farm().jobs().get(&job)).map_or(0, |job| job.tasks.end());
-        if end == 0 {
-            return Ok(());
-        }
-        let requeue = Requeue {
-            job,
-            ranges: vec![(0, end - 1)],
-            dependants: false,
-            discard: false,
-            reason: "meddling".to_owned(),
-        };
-        let requeue = Box::new(requeue);
-        let ask = by_a_person(Request::RequeueTasks { requeue });
-        self.manager_ask(n, ask, 0, For::Nobody)
     }
 
     /// A Worker goes into quarantine, or out of it.
@@ -176,7 +155,7 @@ impl World {
     }
 
     /// A Manager that hears people.
-    fn engine_of(&self, n: usize) -> Option<&SteppedEngine> {
+    pub(crate) fn engine_of(&self, n: usize) -> Option<&SteppedEngine> {
         let process = self.process(Node::Manager(n));
         let hears = process.is_up && process.paused_until <= self.now;
         self.managers[n].site.engine.as_ref().filter(|_| hears)

@@ -86,7 +86,7 @@ pub enum Fault {
         down: u64,
     },
     /// A person cancels a job, pauses it, or changes its priority at the Server or its Manager, or
-    /// has all of it done again.
+    /// has all of it done again, or compiled anew.
     Meddle {
         /// Which of the submitted jobs.
         job: usize,
@@ -238,6 +238,12 @@ impl Plan {
             let at = chance.between(30 * S, FAULTS_END - 20 * S);
             self.faults.push((at, Fault::Promote));
         }
+        if chance.per_mille(300) {
+            let job = chance.index(self.submissions.len());
+            let act = if chance.per_mille(500) { 3 } else { 4 };
+            let at = chance.between(20 * S, FAULTS_END - S);
+            self.faults.push((at, Fault::Meddle { job, act }));
+        }
         if chance.per_mille(250) {
             let worker = chance.index(self.managers * self.workers);
             let at = chance.between(5 * S, 100 * S);
@@ -282,7 +288,7 @@ impl Plan {
             },
             _ => Fault::Meddle {
                 job: chance.index(self.submissions.len()),
-                act: u8::try_from(chance.below(4)).expect("below 4"),
+                act: u8::try_from(chance.below(5)).expect("below 5"),
             },
         }
     }

@@ -83,6 +83,7 @@ fn all_seeds_keep_all_promises() {
             all.promoted,
             all.quarantined,
             all.requeued,
+            all.regenerated,
         ];
         assert!(rare.iter().all(|count| *count > seeds / 100), "{all:?}");
     }
