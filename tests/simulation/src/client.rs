@@ -2,6 +2,8 @@
 //! Whoever submits jobs: with an idempotency key, again and again until it is answered, each time
 //! as a newly compiled job. Two answers for one key must name one job.
 
+use std::ops::Range;
+
 use tablao_core::{
     Actor, ActorKind, Answer as Decided, JobId, JobStatus, Request, ShotId, TaskId, Timestamp, Via,
     decide::Asker,
@@ -67,30 +69,29 @@ pub fn name_of(number: usize) -> String {
     format!("job {number}")
 }
 
-/// The job as compiled at this try.
-fn compiled(number: usize, tries: u32, tasks: u32, manager: usize) -> NewJob {
-    let uuid = (number as u128 + 1) << 64 | u128::from(tries) << 32;
-    let id = JobId::new(Uuid::from_u128(uuid));
-    let numbers = 0..tasks;
-    let chunk = TaskChunk {
-        first_number: 0,
+/// Tasks of these numbers, of which the last one waits for all others and for some that are there,
+/// as a video does.
+pub fn chunk_of(job: JobId, numbers: Range<u32>, there: &[u32]) -> TaskChunk {
+    let task = |number: u32| NewTask {
+        uuid: TaskId::new(Uuid::from_u128(
+            job.uuid().as_u128() + u128::from(number) + 1,
+        )),
+        task_type: 0,
+        priority: 50,
+        depends_on: if number + 1 == numbers.end {
+            let others = numbers.start..number;
+            there.iter().copied().chain(others).collect()
+        } else {
+            Vec::new()
+        },
+        frames: FrameRanges::default(),
+        steps_total: 2,
+        content_hash: [1; 32],
+    };
+    TaskChunk {
+        first_number: numbers.start,
         types: vec!["render".to_owned()],
-        tasks: (numbers.clone())
-            .map(|task| NewTask {
-                uuid: TaskId::new(Uuid::from_u128(uuid + u128::from(task) + 1)),
-                task_type: 0,
-                priority: 50,
-                // The last one waits for all others, as a video does.
-                depends_on: if task + 1 == tasks {
-                    (0..task).collect()
-                } else {
-                    Vec::new()
-                },
-                frames: FrameRanges::default(),
-                steps_total: 2,
-                content_hash: [1; 32],
-            })
-            .collect(),
+        tasks: numbers.clone().map(task).collect(),
         detail: TasksDetail {
             names: (numbers.clone())
                 .map(|task| format!("task {task}"))
@@ -98,7 +99,14 @@ fn compiled(number: usize, tries: u32, tasks: u32, manager: usize) -> NewJob {
             command_lists: vec!["[]".to_owned()],
             commands_of: numbers.map(|_| 0).collect(),
         },
-    };
+    }
+}
+
+/// The job as compiled at this try.
+fn compiled(number: usize, tries: u32, tasks: u32, manager: usize) -> NewJob {
+    let uuid = (number as u128 + 1) << 64 | u128::from(tries) << 32;
+    let id = JobId::new(Uuid::from_u128(uuid));
+    let chunk = chunk_of(id, 0..tasks, &[]);
     NewJob {
         facts: JobFacts {
             job: id,

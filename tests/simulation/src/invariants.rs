@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tablao_core::{Event, Farm, JobId, Recorded, entity::Hold};
+use tablao_core::{Event, Farm, JobId, Recorded, TaskStatus, entity::Hold};
 
 use crate::Counts;
 use crate::message::Node;
@@ -38,6 +38,8 @@ impl World {
         };
         let checked = match node {
             Node::Manager(_) => check_attempts(&farm)
+                .and_then(|()| check_quarantines(&farm))
+                .and_then(|()| check_leaving(&farm))
                 .and_then(|()| check_frames(&farm))
                 .and_then(|()| self.check_job_is_at_one_place(&farm)),
             Node::Server(n) => self.check_control(n, &farm),
@@ -57,6 +59,14 @@ impl World {
                 Event::JobEpochRaised(_) => counts.fenced += 1,
                 Event::JobPlaced(placed) if placed.epoch > 1 => counts.reassigned += 1,
                 Event::TermStarted(started) if started.term > 1 => counts.promoted += 1,
+                Event::WorkerQuarantined(_) => counts.quarantined += 1,
+                Event::JobRegenerated(_) => counts.regenerated += 1,
+                Event::TasksChanged(changed)
+                    if changed.from == TaskStatus::Completed
+                        && changed.to == TaskStatus::Queued =>
+                {
+                    counts.requeued += 1;
+                }
                 _ => {}
             }
         }
@@ -193,6 +203,45 @@ fn check_attempts(farm: &Farm) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What replaces a running task does not begin beside it.
+fn check_leaving(farm: &Farm) -> Result<(), String> {
+    for job in farm.jobs().values() {
+        let (mut leaving, mut youngest) = (0, None);
+        for task in job.tasks.iter() {
+            let Some(attempt) = task.attempt else {
+                continue;
+            };
+            if task.retired {
+                leaving += 1;
+            } else if task.generation == job.state.facts.generation && task.generation > 1 {
+                youngest = Some(attempt);
+            }
+        }
+        let id = job.state.facts.job;
+        if leaving != job.leaving {
+            return Err(format!(
+                "{leaving} tasks leave job {id}, not {}",
+                job.leaving
+            ));
+        }
+        if let Some(attempt) = youngest.filter(|_| leaving > 0) {
+            return Err(format!(
+                "{attempt} of job {id} runs beside what it replaces"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Who is in quarantine runs nothing.
+fn check_quarantines(farm: &Farm) -> Result<(), String> {
+    let runs = |worker| (farm.attempts().values()).any(|attempt| attempt.worker == worker);
+    match farm.quarantines().keys().find(|worker| runs(**worker)) {
+        Some(worker) => Err(format!("worker {worker} is in quarantine and runs a task")),
+        None => Ok(()),
+    }
 }
 
 fn check_frames(farm: &Farm) -> Result<(), String> {

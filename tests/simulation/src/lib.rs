@@ -7,7 +7,8 @@
 //! here (docs/simulation.md says what stands for them). A run is a function of its plan, so a
 //! failing seed fails again, and can be shrunk.
 
-pub mod chance;
+pub mod again;
+mod chance;
 pub mod client;
 pub mod disk;
 pub mod invariants;
@@ -57,6 +58,12 @@ pub struct Counts {
     pub fenced: u64,
     /// Copies that became a Server.
     pub promoted: u64,
+    /// Workers that were put into quarantine.
+    pub quarantined: u64,
+    /// Times that tasks which were done were queued again by a person.
+    pub requeued: u64,
+    /// Jobs that were compiled anew.
+    pub regenerated: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -70,6 +77,9 @@ impl std::ops::AddAssign for Counts {
         self.reassigned += other.reassigned;
         self.fenced += other.fenced;
         self.promoted += other.promoted;
+        self.quarantined += other.quarantined;
+        self.requeued += other.requeued;
+        self.regenerated += other.regenerated;
     }
 }
 

@@ -2,9 +2,11 @@
 //! Faults as they strike, and the people of the farm: they meddle, reassign, promote, and at the
 //! end look after every job until it is done.
 
-use tablao_core::{JobId, JobStatus, Request, RequestId, entity::RemoteVerb};
+use tablao_core::{
+    JobId, JobStatus, Request, RequestId, entity::RemoteVerb, event::QuarantineCause,
+};
 use tablao_journal::{FaultPlan, PowerLoss};
-use tablao_net::link::protocol;
+use tablao_net::{engine::stepped::SteppedEngine, link::protocol};
 use uuid::Uuid;
 
 use crate::client::{by_a_person, name_of};
@@ -45,6 +47,9 @@ impl World {
                 if let Some(job) = self.client.submitted[job].job {
                     return self.reassign(job, to);
                 }
+            }
+            Fault::Quarantine { worker, length } => {
+                return self.quarantine(number, worker, length);
             }
             Fault::Promote => return self.promote(number),
         }
@@ -108,12 +113,73 @@ impl World {
         let (Some(job), wanted) = (submitted.job, submitted.wanted) else {
             return Ok(());
         };
+        if act >= 3 {
+            return match wanted.to {
+                Some(manager) if act == 3 => self.have_done_again(job, manager),
+                Some(manager) => self.have_compiled_anew(job, manager),
+                None => Ok(()),
+            };
+        }
         let verb = match act {
             0 => RemoteVerb::SetStatus(JobStatus::CancelRequested),
             1 => RemoteVerb::SetStatus(JobStatus::PauseRequested),
             _ => RemoteVerb::SetPriority(70),
         };
         self.wish(job, wanted.to, verb)
+    }
+
+    /// A Worker goes into quarantine, or out of it.
+    fn quarantine(&mut self, number: usize, worker: usize, length: u64) -> Result<(), String> {
+        let (id, n) = (self.workers[worker].id(), self.workers[worker].manager);
+        let Some(engine) = self.engine_of(n) else {
+            return Ok(());
+        };
+        let reason = "it smells".to_owned();
+        let request = if engine.model().farm().quarantines().contains_key(&id) {
+            Request::LiftQuarantine {
+                worker: id,
+                own_check_only: false,
+                reason,
+            }
+        } else if self.now < FAULTS_END {
+            self.after(length, Happening::Fault(number));
+            Request::QuarantineWorker {
+                worker: id,
+                cause: QuarantineCause::Person,
+                reason,
+            }
+        } else {
+            return Ok(());
+        };
+        self.manager_ask(n, by_a_person(request), 0, For::Nobody)
+    }
+
+    /// A Manager that hears people.
+    pub(crate) fn engine_of(&self, n: usize) -> Option<&SteppedEngine> {
+        let process = self.process(Node::Manager(n));
+        let hears = process.is_up && process.paused_until <= self.now;
+        self.managers[n].site.engine.as_ref().filter(|_| hears)
+    }
+
+    /// Lets go whoever is still in quarantine. Gives whether there was nobody.
+    fn release_all(&mut self) -> Result<bool, String> {
+        let mut is_nobody = true;
+        for worker in 0..self.workers.len() {
+            let n = self.workers[worker].manager;
+            let id = self.workers[worker].id();
+            let is_sick = (self.engine_of(n))
+                .is_some_and(|engine| engine.model().farm().quarantines().contains_key(&id));
+            if is_sick {
+                is_nobody = false;
+                let request = Request::LiftQuarantine {
+                    worker: id,
+                    own_check_only: false,
+                    reason: "the night is over".to_owned(),
+                };
+                self.manager_ask(n, by_a_person(request), 0, For::Nobody)?;
+            }
+        }
+        Ok(is_nobody)
     }
 
     /// A wish about a job, at its Manager or at the Server.
@@ -292,7 +358,7 @@ impl World {
 
     /// Looks after every job; ends the run when all are done and all copies are whole.
     pub fn survey(&mut self) -> Result<(), String> {
-        let mut is_done = true;
+        let mut is_done = self.release_all()?;
         for number in 0..self.client.submitted.len() {
             let Ok(place) = self.place_of(number) else {
                 is_done = false;

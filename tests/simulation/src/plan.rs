@@ -85,7 +85,8 @@ pub enum Fault {
         /// For how long it is down.
         down: u64,
     },
-    /// A person cancels a job, pauses it, or changes its priority at the Server or its Manager.
+    /// A person cancels a job, pauses it, or changes its priority at the Server or its Manager, or
+    /// has all of it done again, or compiled anew.
     Meddle {
         /// Which of the submitted jobs.
         job: usize,
@@ -98,6 +99,13 @@ pub enum Fault {
         job: usize,
         /// To which Manager.
         to: usize,
+    },
+    /// A person puts a Worker into quarantine, and lets it go later.
+    Quarantine {
+        /// Which.
+        worker: usize,
+        /// For how long.
+        length: u64,
     },
     /// The Server is lost, and the Manager with the longest copy of its journal takes its place.
     Promote,
@@ -230,6 +238,18 @@ impl Plan {
             let at = chance.between(30 * S, FAULTS_END - 20 * S);
             self.faults.push((at, Fault::Promote));
         }
+        if chance.per_mille(300) {
+            let job = chance.index(self.submissions.len());
+            let act = if chance.per_mille(500) { 3 } else { 4 };
+            let at = chance.between(20 * S, FAULTS_END - S);
+            self.faults.push((at, Fault::Meddle { job, act }));
+        }
+        if chance.per_mille(250) {
+            let worker = chance.index(self.managers * self.workers);
+            let at = chance.between(5 * S, 100 * S);
+            let length = chance.between(2 * S, 60 * S);
+            self.faults.push((at, Fault::Quarantine { worker, length }));
+        }
         self.faults.sort_by_key(|(at, _)| *at);
     }
 
@@ -268,7 +288,7 @@ impl Plan {
             },
             _ => Fault::Meddle {
                 job: chance.index(self.submissions.len()),
-                act: u8::try_from(chance.below(3)).expect("below 3"),
+                act: u8::try_from(chance.below(5)).expect("below 5"),
             },
         }
     }

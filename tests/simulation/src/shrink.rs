@@ -97,6 +97,7 @@ fn is_sound(plan: &Plan) -> bool {
         | Fault::Restore { node, .. } => known(node),
         Fault::Partition { one, other, .. } => known(one) && known(other),
         Fault::Meddle { job, .. } | Fault::Reassign { job, .. } => *job < jobs,
+        Fault::Quarantine { worker, .. } => known(&Node::Worker(*worker)),
         Fault::Promote => true,
     })
 }

@@ -86,6 +86,11 @@ impl Worker {
             .collect()
     }
 
+    /// Its name to the farm.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
     /// It ends; the outbox is on disk.
     pub fn lose(&mut self) {
         self.run = None;

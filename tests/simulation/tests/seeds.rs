@@ -81,6 +81,9 @@ fn all_seeds_keep_all_promises() {
             all.reassigned,
             all.fenced,
             all.promoted,
+            all.quarantined,
+            all.requeued,
+            all.regenerated,
         ];
         assert!(rare.iter().all(|count| *count > seeds / 100), "{all:?}");
     }
