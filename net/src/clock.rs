@@ -11,6 +11,12 @@ pub fn now() -> Timestamp {
     Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
+/// The same moment as calendar time.
+pub fn jiff_time(at: Timestamp) -> jiff::Timestamp {
+    let micros = i64::try_from(at.micros()).unwrap_or_default();
+    jiff::Timestamp::from_microsecond(micros).unwrap_or_default()
+}
+
 /// A new random id.
 pub fn new_id() -> Uuid {
     Uuid::new_v4()

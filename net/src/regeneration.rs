@@ -19,6 +19,7 @@ use tablao_core::{
 use tablao_jobtypes::{CompiledJob, SubmittedJob};
 
 use crate::{
+    clock,
     engine::{Ask, Engine, Reply, Stopped},
     inputs,
     node::Node,
@@ -223,7 +224,7 @@ pub async fn plan(
         shaman_checkout_id: Some(present.detail.shaman_checkout.clone())
             .filter(|checkout| !checkout.is_empty()),
         worker_tag: present.tag.clone(),
-        created: jiff_time(present.created),
+        created: clock::jiff_time(present.created),
     };
     let variables = node.variables(Audience::Workers, own_platform());
     let job_types = node.job_types.clone();
@@ -237,11 +238,6 @@ pub async fn plan(
         tracing::error!(%error, "a compilation panicked");
         Error::Compiler
     })?
-}
-
-fn jiff_time(time: Timestamp) -> jiff::Timestamp {
-    let micros = i64::try_from(time.micros()).unwrap_or_default();
-    jiff::Timestamp::from_microsecond(micros).unwrap_or_default()
 }
 
 /// Text as it stands within JSON.

@@ -11,7 +11,8 @@ use support::{Farm, Worker};
 use tablao_core::{JobId, Request};
 use tablao_net::engine::Ask;
 
-/// A task for each frame, and a film of them all. `$FILM` is what the film is made with.
+/// A task for each frame, and a film of them all. `$FILM` is what the film is made with. The time
+/// of the job's creation, to the millisecond, is in it as it is in the paths of real job types.
 const SCRIPT: &str = r#"
 const JOB_TYPE = { label: "Shot", settings: [
     { key: "frames", type: "string", required: true },
@@ -20,7 +21,7 @@ const JOB_TYPE = { label: "Shot", settings: [
 ]};
 function compileJob(job) {
     const film = author.Task("film", "ffmpeg");
-    film.addCommand(author.Command("echo", { message: "$FILM" }));
+    film.addCommand(author.Command("echo", { message: `$FILM, ${Number(job.created)}` }));
     for (const frame of frameChunker(job.settings.frames, 1)) {
         const task = author.Task("render-" + frame, "blender");
         task.addCommand(author.Command("blender-render", {

@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tablao_core::{
-    Answer, JobId, JobStatus, Refusal, Request, TagId, WorkerId,
+    Answer, JobId, JobStatus, Refusal, Request, TagId, Timestamp, WorkerId,
     detail::Input,
     entity::{JobSource, RemoteVerb},
     request::TaskChunk,
@@ -143,8 +143,14 @@ enum Compiled {
     Cut(CompiledJob, Vec<TaskChunk>, usize, Vec<Input>),
 }
 
-/// Turns paths into variables and runs the script, off the runtime's threads.
-async fn compile(node: &SharedNode, submission: Submission) -> Result<Compiled, Problem> {
+/// Turns paths into variables and runs the script, off the runtime's threads. What the script
+/// takes for the time of the job's creation has to be the job's, or a regeneration would find
+/// other paths.
+async fn compile(
+    node: &SharedNode,
+    submission: Submission,
+    created: Timestamp,
+) -> Result<Compiled, Problem> {
     let variables = node.variables(Audience::Workers, &submission.submitter_platform);
     let mut settings = submission.settings;
     for value in settings.values_mut() {
@@ -170,7 +176,7 @@ async fn compile(node: &SharedNode, submission: Submission) -> Result<Compiled, 
             .storage
             .and_then(|storage| storage.shaman_checkout_id),
         worker_tag: submission.worker_tag.filter(|tag| !tag.is_empty()),
-        created: jiff::Timestamp::now(),
+        created: clock::jiff_time(created),
     };
     let job_types = node.job_types.clone();
     let runs_here = node.site.is_some();
@@ -207,7 +213,7 @@ pub(super) async fn check(
     Body(submission): Body<Submission>,
 ) -> Result<StatusCode, Problem> {
     check_terms(&submission)?;
-    compile(&node, submission).await?;
+    compile(&node, submission, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -251,8 +257,17 @@ pub(super) async fn submit(
         tag.parse::<TagId>()
             .map_err(|_| Problem::bad_request("the worker tag is not a UUID"))?;
     }
-    let compiled = compile(&node, submission).await?;
-    let job = submit_compiled(&node, sender, compiled, initial, settings).await?;
+    let created = clock::now();
+    let compiled = compile(&node, submission, created).await?;
+    let terms = Terms {
+        manager: node.manager(),
+        initial,
+        created,
+        settings,
+        source: JobSource::Submitted,
+        user: sender.asker.name.clone(),
+    };
+    let job = submit_compiled(&node, sender, compiled, terms).await?;
     answer_with_job(&node, job).await
 }
 
@@ -268,17 +283,8 @@ async fn submit_compiled(
     node: &SharedNode,
     sender: Sender,
     compiled: Compiled,
-    initial: JobStatus,
-    settings: Map<String, Value>,
+    terms: Terms,
 ) -> Result<JobId, Problem> {
-    let terms = Terms {
-        manager: node.manager(),
-        initial,
-        created: clock::now(),
-        settings,
-        source: JobSource::Submitted,
-        user: sender.asker.name.clone(),
-    };
     let Sender { actor, asker, key } = sender;
     let reply = match compiled {
         Compiled::Cut(job, pieces, tasks, inputs) => {
