@@ -260,13 +260,9 @@ impl Outbox {
         let state = self.shared.state.lock().expect("no holder panics");
         let mut held: Vec<String> = Vec::new();
         for (_, _, update) in &state.updates {
-            let tells_frames = update
-                .tablao
-                .as_ref()
-                .is_some_and(|extension| !extension.frames.is_empty());
             let ends = matches!(update.task_status.as_deref(), Some("completed" | "failed"));
             let attempt = attempt_of(update);
-            if (tells_frames || ends) && !held.iter().any(|known| known == attempt) {
+            if (tells_frames(update) || ends) && !held.iter().any(|known| known == attempt) {
                 held.push(attempt.to_owned());
             }
         }
@@ -279,12 +275,10 @@ impl Outbox {
         let mut unended: Vec<(String, String)> = Vec::new();
         for (_, task, update) in &state.updates {
             let ends = (update.task_status.as_deref()).is_some_and(|status| status != "active");
-            let tells_frames =
-                (update.tablao.as_ref()).is_some_and(|extension| !extension.frames.is_empty());
             let attempt = attempt_of(update);
             if ends {
                 unended.retain(|(_, known)| known != attempt);
-            } else if tells_frames && !unended.iter().any(|(_, known)| known == attempt) {
+            } else if tells_frames(update) && !unended.iter().any(|(_, known)| known == attempt) {
                 unended.push((task.clone(), attempt.to_owned()));
             }
         }
@@ -385,6 +379,11 @@ impl Pending {
             Err(_) => Err(self.outbox.failure()),
         }
     }
+}
+
+fn tells_frames(update: &TaskUpdate) -> bool {
+    let extension = update.tablao.as_ref();
+    extension.is_some_and(|extension| !extension.frames.is_empty())
 }
 
 fn attempt_of(update: &TaskUpdate) -> &str {

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tablao_core::{
-    JobId, Refusal, Request, ShotId,
+    JobId, Request, ShotId,
     entity::FrameKey,
     event::{FrameWish, frame_flags},
     flaws::Flaw,
@@ -317,6 +317,16 @@ fn made_of(
     tasks
 }
 
+/// Has a request decided; its refusal is the answer.
+async fn decided(engine: &Engine, sender: &Sender, request: Request) -> Result<(), Problem> {
+    let ask = Ask::new(request, sender.actor, sender.asker.clone());
+    match engine.ask(ask).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(refusal)) => Err(Problem::new(ProblemKind::NotNow, refusal.to_string())),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 async fn rerendered(
     (engine, scope): (&Engine, Scope),
     sender: Sender,
@@ -349,13 +359,7 @@ async fn rerendered(
             reason: reason.clone(),
         },
     };
-    let Ok(reply) = engine
-        .ask(Ask::new(request, sender.actor, sender.asker.clone()))
-        .await
-    else {
-        return std::future::pending().await;
-    };
-    reply.map_err(|refusal: Refusal| Problem::new(ProblemKind::NotNow, refusal.to_string()))?;
+    decided(engine, &sender, request).await?;
     let mut now = wanted(&engine.model(), scope);
     let mut dependants = Vec::new();
     if wish.dependants {
@@ -371,13 +375,7 @@ async fn rerendered(
             };
             let requeue = Box::new(requeue);
             let request = Request::RequeueTasks { requeue };
-            let Ok(reply) = engine
-                .ask(Ask::new(request, sender.actor, sender.asker.clone()))
-                .await
-            else {
-                return std::future::pending().await;
-            };
-            reply.map_err(|refusal| Problem::new(ProblemKind::NotNow, refusal.to_string()))?;
+            decided(engine, &sender, request).await?;
             let model = engine.model();
             dependants.extend((numbers.iter()).filter_map(|task| task_id(&model, job, *task)));
         }
